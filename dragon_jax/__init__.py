@@ -1,0 +1,28 @@
+"""Deep learning on regulatory DNA, in JAX.
+
+    import dragon_jax
+    run = dragon_jax.train(config, "runs/example")
+    scores = dragon_jax.load("runs/example").predict(["ACGT..."])
+
+Names are imported when they are first used, so that `import dragon_jax` stays light.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__version__ = "0.1.0"
+_API = ("compare", "evaluate", "load", "report", "template", "train")
+__all__ = [*_API]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _API:
+        from dragon_jax import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'dragon_jax' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_API])

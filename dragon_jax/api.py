@@ -1,0 +1,100 @@
+"""The verbs of the project in Python; the command line adds nothing but flags and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dragon_jax.errors import InputError
+from dragon_jax.evaluation.chance import verdict
+from dragon_jax.evaluation.run import evaluate_run
+from dragon_jax.reports.page import write_report
+from dragon_jax.runs.directory import RunDir
+from dragon_jax.runs.fit import Trained, fit
+from dragon_jax.runs.predictor import BaselinePredictor, NetworkPredictor
+from dragon_jax.runs.predictor import load as _load
+from dragon_jax.runs.settings import template
+from dragon_jax.runtime import enable_compilation_cache
+
+__all__ = ["evaluate", "load", "report", "template", "train"]
+
+
+def _print(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def train(
+    config: Any,
+    workdir: str | os.PathLike,
+    *,
+    say: Callable[[str], None] = _print,
+    stop: Callable[[], int] = lambda: 0,
+    quiet: bool = False,
+) -> RunDir:
+    """Trains, evaluates on valid and writes the report; goes on where an earlier call stopped.
+
+    Args:
+        config: an `ml_collections.ConfigDict` (see `template`) or plain dictionaries.
+        workdir: the run directory, new, or that of the same config.
+        say: takes lines for the user. stop: returns the number of a signal to stop for, or 0.
+        quiet: no progress at all.
+
+    Raises:
+        InputError: bad config or data, or a directory that belongs to something else.
+        RunError: the run failed (for example a non-finite loss).
+        dragon_jax.training.trainer.Stopped: `stop` asked; everything is saved.
+    """
+    enable_compilation_cache()
+    if quiet:
+        say = lambda line: None  # noqa: E731
+
+    def after(trained: Trained) -> dict[str, Any]:
+        assert trained.data is not None
+        result = evaluate_run(trained.run, "valid", trained.data.parts["valid"])
+        say(headline(result, "valid"))
+        problem = verdict(result)
+        return {"state": "failed", "reason": problem} if problem else {}
+
+    trained = fit(config, str(workdir), say=say, stop=stop, quiet=quiet, after=after)
+    if not trained.fresh:
+        say(f"{trained.run} is finished already ({trained.run.status['state']}); nothing to do")
+    if trained.fresh or not trained.run["report.html"].exists():
+        say(f"report: {write_report(trained.run.path)}")
+    return trained.run
+
+
+def headline(result: dict[str, Any], split: str) -> str:
+    """Returns one line with the mean metrics of a result and their intervals."""
+    parts = []
+    for name in ("auroc", "auprc", "pearson", "spearman", "r2", "poisson_deviance"):
+        value = result["mean"].get(name)
+        if value is not None:
+            interval = (result.get("mean_ci") or {}).get(name)
+            parts.append(f"{name} {value:.4f}" + (f" [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""))
+    tasks = len(result["per_task"])
+    return f"{split}: {'mean over ' + str(tasks) + ' tasks: ' if tasks > 1 else ''}{', '.join(parts) or 'no metric is defined'}"
+
+
+def load(run: str | os.PathLike, step: int | None = None) -> NetworkPredictor | BaselinePredictor:
+    """Returns the predictor of a run directory: `load("runs/X").predict(sequences)`; see `runs.predictor.load`."""
+    enable_compilation_cache()
+    return _load(os.fspath(run), step)
+
+
+def evaluate(run: str | os.PathLike, split: str = "valid") -> dict[str, Any]:
+    """Evaluates a run on a split and returns what `results.json` holds; see `evaluation.run.evaluate_run`."""
+    enable_compilation_cache()
+    result = evaluate_run(os.fspath(run), split)
+    write_report(Path(RunDir(run).path))
+    return result
+
+
+def report(run: str | os.PathLike) -> Path:
+    """Writes `report.html` of a run anew and returns its path."""
+    folder = RunDir(run)
+    if not folder.exists():
+        raise InputError(f"{folder} is no run directory: expected one made by 'dragon train'")
+    return write_report(folder.path)

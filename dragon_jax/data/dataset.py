@@ -1,0 +1,156 @@
+"""The one table that everything reads: sequences, targets, tasks, and where each row comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+from dragon_jax.errors import InputError, listing
+
+Kind = Literal["binary", "real", "count"]
+SPLITS = ("train", "valid", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One thing to predict.
+
+    Attributes:
+        name: unique and non-empty.
+        kind: `binary` (0/1, logistic loss, probability), `real` (square loss) or `count` (non-negative, Poisson loss, log rate).
+    """
+
+    name: str
+    kind: Kind = "binary"
+
+
+@dataclasses.dataclass(frozen=True)
+class Regions:
+    """Where rows lie on a genome: 0-based half-open, forward strand.
+
+    Attributes:
+        chrom: text `[N]`. start, end: int64 `[N]`.
+    """
+
+    chrom: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Regions:
+        return Regions(self.chrom[rows], self.start[rows], self.end[rows])
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Rows of DNA with what was measured on them. Rows stay together: every change goes through `take`.
+
+    Attributes:
+        codes: uint8 `[N, L]`, 0-4.
+        targets: float32 `[N, T]`, NaN = not measured, never infinite.
+        tasks: T tasks, in the order of the columns of `targets`.
+        ids: text `[N]`, names in the order of the input.
+        regions: genome coordinates, or None.
+        inputs: further named inputs `[N, ...]` (signal tracks, metadata) that travel with the sequence.
+        weights: float32 `[N]` weight of each example in the loss, or None.
+        notes: what was put in order while reading (counts by name), for the summary line and the provenance.
+    """
+
+    codes: np.ndarray
+    targets: np.ndarray
+    tasks: tuple[Task, ...]
+    ids: np.ndarray
+    regions: Regions | None = None
+    inputs: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    weights: np.ndarray | None = None
+    notes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        n = len(self.codes)
+        sizes = {"targets": len(self.targets), "ids": len(self.ids)} | {k: len(v) for k, v in self.inputs.items()}
+        if self.regions is not None:
+            sizes["regions"] = len(self.regions.chrom)
+        if self.weights is not None:
+            sizes["weights"] = len(self.weights)
+        if wrong := {k: v for k, v in sizes.items() if v != n}:
+            raise InputError(f"{n:,} sequences but {', '.join(f'{v:,} {k}' for k, v in wrong.items())}")
+        if self.codes.ndim != 2 or self.codes.dtype != np.uint8:
+            raise InputError(f"codes must be uint8 [N, L], found {self.codes.dtype} {self.codes.shape}")
+        if self.targets.ndim != 2 or self.targets.shape[1] != len(self.tasks) or self.targets.dtype != np.float32:
+            raise InputError(
+                f"targets must be float32 [N, {len(self.tasks)}], found {self.targets.dtype} {self.targets.shape}"
+            )
+        names = [t.name for t in self.tasks]
+        if not names or not all(names) or len(set(names)) != len(names):
+            raise InputError(f"task names must be non-empty and unique, found {listing(names)}")
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @property
+    def length(self) -> int:
+        """L, the number of bases of every row."""
+        return self.codes.shape[1]
+
+    def take(self, rows: np.ndarray) -> Dataset:
+        """Returns the rows with these indices or where this mask is true, everything that belongs to them included."""
+        return dataclasses.replace(
+            self,
+            codes=self.codes[rows],
+            targets=self.targets[rows],
+            ids=self.ids[rows],
+            regions=None if self.regions is None else self.regions.take(rows),
+            inputs={k: v[rows] for k, v in self.inputs.items()},
+            weights=None if self.weights is None else self.weights[rows],
+        )
+
+    def fingerprint(self) -> str:
+        """Returns a hex digest of everything that a model can see: sequences, targets, tasks, inputs, weights, in order."""
+        digest = hashlib.sha256()
+        parts = {"codes": self.codes, "targets": self.targets, **self.inputs}
+        if self.weights is not None:
+            parts["weights"] = self.weights
+        for name in sorted(parts):
+            array = np.ascontiguousarray(parts[name])
+            digest.update(f"{name}|{array.dtype}|{array.shape}|".encode())
+            digest.update(memoryview(array).cast("B"))
+        digest.update(repr([(t.name, t.kind) for t in self.tasks]).encode())
+        return digest.hexdigest()
+
+
+def concatenate(parts: list[Dataset]) -> Dataset:
+    """Returns one data set with the rows of all parts, in order. The parts must agree in length, tasks and kinds of columns.
+
+    Raises:
+        InputError: they do not.
+    """
+    first = parts[0]
+    for other in parts[1:]:
+        if other.length != first.length:
+            raise InputError(
+                f"sequences of {first.length} and {other.length} bases in one data set. Crop or pad them to one length"
+            )
+        if other.tasks != first.tasks or set(other.inputs) != set(first.inputs):
+            raise InputError("parts of one data set have different tasks or inputs")
+    has_regions = all(p.regions is not None for p in parts)
+    has_weights = all(p.weights is not None for p in parts)
+    notes: dict[str, int] = {}
+    for part in parts:
+        for key, count in part.notes.items():
+            notes[key] = notes.get(key, 0) + count
+    join = np.concatenate
+    return Dataset(
+        codes=join([p.codes for p in parts]),
+        targets=join([p.targets for p in parts]),
+        tasks=first.tasks,
+        ids=join([p.ids for p in parts]),
+        regions=Regions(*(join([getattr(p.regions, f) for p in parts]) for f in ("chrom", "start", "end")))
+        if has_regions
+        else None,
+        inputs={k: join([p.inputs[k] for p in parts]) for k in first.inputs},
+        weights=join([p.weights for p in parts if p.weights is not None]) if has_weights else None,
+        notes=notes,
+    )

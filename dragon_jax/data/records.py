@@ -1,0 +1,208 @@
+"""How rows lie in a TFDS folder: the columns of a record, reading rows back at random, and the digests of all files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from jaxtyping import Int
+
+from dragon_jax.data.batches import Batch, columns
+from dragon_jax.data.dataset import Dataset, Regions, Task
+from dragon_jax.errors import InputError, listing, show
+
+FORMAT = 1  # of the folder as a whole; a reader refuses any other
+CHUNK = 2048  # rows that are encoded or decoded at a time
+TEXT = ("id", "chrom")
+Layout = dict[str, tuple[str, tuple[int, ...]]]  # type and shape of one row of every column of a record
+_DIGESTS = "digests.json"
+
+
+def record_columns(dataset: Dataset) -> dict[str, np.ndarray]:
+    """Returns all columns of a data set under their names in a record."""
+    built_in = ("codes", "targets", "weight")
+    result = {k if k in built_in else f"inputs/{k}": v for k, v in columns(dataset).items()} | {"id": dataset.ids}
+    if dataset.regions is not None:
+        regions = dataset.regions
+        result |= {"chrom": regions.chrom, "start": regions.start, "end": regions.end}
+    return result
+
+
+class TfdsSplit:
+    """Rows of one split, read on demand; a `RowSource`. Safe to use from several threads.
+
+    Attributes:
+        tasks: tasks in the order of the columns of `targets`.
+        length: L, bases of every row.
+        fingerprint: `Dataset.fingerprint()` of the whole split, as recorded when it was written.
+        notes: counts recorded with the data set.
+    """
+
+    def __init__(self, path: str | Path, split: str, builder: Any):
+        import tensorflow_datasets as tfds
+
+        raw = tfds.decode.DeserializeMethod.RAW_BYTES
+        self.path, self.split = Path(path).expanduser(), split
+        self._records = builder.as_data_source(split, deserialize_method=raw)
+        self._info = builder.info.splits[split]
+        meta = metadata(builder)
+        own = meta["splits"][split]
+        self._layout: Layout = {k: (dtype, tuple(shape)) for k, (dtype, shape) in meta["columns"].items()}
+        self.tasks = tuple(Task(name, kind) for name, kind in meta["tasks"])
+        self.length: int = self._layout["codes"][1][0]
+        self.fingerprint: str = own["fingerprint"]
+        self.notes: dict[str, int] = own["notes"]
+        if len(self._records) != own["rows"]:
+            found = f"expected {own['rows']:,} rows, found {len(self._records):,}"
+            raise InputError(f"split '{split}' of {path}: {found}. Build the data set again")
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def read(self, rows: Int[np.ndarray, " B"]) -> Batch:
+        """Returns the batch of these rows (see `batches`), bit for bit what was written.
+
+        Raises:
+            InputError: a record cannot be read; names the damaged file.
+        """
+        wanted = [k for k in self._layout if k in ("codes", "targets", "weight") or k.startswith("inputs/")]
+        return {k.removeprefix("inputs/"): v for k, v in self._decode(rows, wanted).items()}
+
+    def dataset(self) -> Dataset:
+        """Reads the whole split into memory."""
+        numeric = {k: v for k, v in self._layout.items() if k not in TEXT}
+        out = {k: np.empty((len(self), *shape), dtype) for k, (dtype, shape) in numeric.items()}
+        text: dict[str, list[str]] = {k: [] for k in self._layout if k in TEXT}
+        for start in range(0, len(self), CHUNK):
+            chunk = self._decode(np.arange(start, min(start + CHUNK, len(self))), list(self._layout))
+            for k, values in chunk.items():
+                if k in text:
+                    text[k].extend(values)
+                else:
+                    out[k][start : start + len(values)] = values
+        names = {k: np.array(values, dtype=str) for k, values in text.items()}
+        return Dataset(
+            codes=out["codes"],
+            targets=out["targets"],
+            tasks=self.tasks,
+            ids=names["id"],
+            regions=Regions(names["chrom"], out["start"], out["end"]) if "chrom" in names else None,
+            inputs={k.removeprefix("inputs/"): v for k, v in out.items() if k.startswith("inputs/")},
+            weights=out.get("weight"),
+            notes=self.notes,
+        )
+
+    def _decode(self, rows: np.ndarray, wanted: list[str]) -> dict[str, Any]:
+        """Arrays `[B, ...]`, or lists of text, of the wanted columns; all records' bytes are viewed as one array."""
+        from tensorflow_datasets.proto import tf_example_pb2
+
+        try:
+            records = self._records.__getitems__(rows.tolist())
+        except (RuntimeError, OSError) as e:
+            self._name_the_damage(e)
+        parse = tf_example_pb2.Example.FromString  # pyright: ignore[reportAttributeAccessIssue]
+        features = [parse(record).features.feature for record in records]
+        result: dict[str, Any] = {}
+        for k in wanted:
+            values = [f[k].bytes_list.value[0] for f in features]
+            if k in TEXT:
+                result[k] = [v.decode() for v in values]
+            else:
+                dtype, shape = self._layout[k]
+                result[k] = np.frombuffer(bytearray().join(values), dtype).reshape(len(rows), *shape)
+        return result
+
+    def _name_the_damage(self, cause: Exception) -> NoReturn:
+        """Raises the sentence for a failed read, after a look for the file that is at fault."""
+        digests = read_digests(self.path)
+        for path in map(Path, self._info.filenames):
+            check_file(self.path, path.name, digests[path.name], bytewise=True)
+        raise InputError(
+            f"split '{self.split}' of {self.path} could not be read, though its files are intact: expected a readable "
+            f"disk, found {show(cause)}"
+        ) from cause
+
+
+def write_digests(building: Path) -> None:
+    """Records size and SHA-256 of every file, and leaves all of them, and the folder, on the disk itself."""
+    files = sorted(p for p in building.iterdir() if p.is_file())
+    digests = {p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)} for p in files}
+    (building / _DIGESTS).write_text(json.dumps({"format": FORMAT, "files": digests}, indent=1))
+    for path in (*files, building / _DIGESTS, building):
+        flush(path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def flush(path: Path) -> None:
+    """Waits until a file or the entries of a folder are on the disk itself."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def read_digests(path: str | Path) -> dict[str, dict[str, Any]]:
+    """Returns the files of a data set, each with its size and digest.
+
+    Raises:
+        InputError: the folder is no data set of ours, or the list is damaged.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise InputError(f"no data set at {path}: expected the folder of one version, found none")
+    if not (folder / "dataset_info.json").is_file():
+        inside = sorted(p.parent.relative_to(folder).as_posix() for p in folder.glob("**/dataset_info.json"))
+        found = f"data sets in {listing(inside)} below it. Pass one of these" if inside else "nothing of the kind"
+        raise InputError(f"no data set at {path}: expected dataset_info.json in the folder, found {found}")
+    try:
+        known = json.loads((folder / _DIGESTS).read_text())
+        if known["format"] == FORMAT:
+            return known["files"]
+    except FileNotFoundError as e:
+        raise InputError(
+            f"data set {path} has no {_DIGESTS}: expected one that was written by dragon_jax. Write it with write_tfds"
+        ) from e
+    except (ValueError, KeyError, TypeError, OSError) as e:
+        raise InputError(f"{folder / _DIGESTS} is damaged: expected its list of files. Build or copy it again") from e
+    found = show(known["format"])
+    raise InputError(f"data set {path} has format {found}: expected {FORMAT}. Read it with the version that wrote it")
+
+
+def check_file(folder: Path, name: str, expected: Mapping[str, Any], *, bytewise: bool) -> None:
+    """Compares one file with its recorded size and, if `bytewise`, its digest.
+
+    Raises:
+        InputError: it is missing, cut off, longer, or holds other bytes.
+    """
+    what, remedy = f"file {name} of data set {folder}", "Copy or build the data set again"
+    wanted = f"expected {expected['bytes']:,} bytes"
+    try:
+        found = (folder / name).stat().st_size
+        if found != expected["bytes"]:
+            raise InputError(f"{what} is cut off or changed: {wanted}, found {found:,}. {remedy}")
+        if bytewise and _sha256(folder / name) != expected["sha256"]:
+            raise InputError(f"{what} is damaged: {wanted} with the recorded digest, found another digest. {remedy}")
+    except OSError as e:
+        raise InputError(f"{what} cannot be read: {wanted}, found {show(e.strerror)}. {remedy}") from e
+
+
+def open_builder(path: str | Path) -> Any:
+    """Returns the read-only TFDS builder of a folder."""
+    import tensorflow_datasets as tfds
+
+    return tfds.builder_from_directory(os.fspath(Path(path).expanduser()))
+
+
+def metadata(builder: Any) -> dict[str, Any]:
+    """Returns what we recorded beside TFDS: format, tasks, columns, and per split rows, fingerprint and notes."""
+    return builder.info.metadata["dragon_jax"]

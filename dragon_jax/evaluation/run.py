@@ -1,0 +1,93 @@
+"""Evaluation of a run on one of its splits, with the test split opened on the record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dragon_jax.data.dataset import SPLITS, Dataset
+from dragon_jax.errors import InputError
+from dragon_jax.evaluation.evaluate import chosen_thresholds, evaluate_predictions
+from dragon_jax.files import atomic_write
+from dragon_jax.runs.directory import RunDir, write_json
+from dragon_jax.runs.fit import split_fingerprint
+from dragon_jax.runs.predictor import load
+from dragon_jax.runs.provenance import now
+from dragon_jax.runs.settings import parse
+
+
+def evaluate_run(path: str | RunDir, split: str = "valid", data: Dataset | None = None) -> dict[str, Any]:
+    """Evaluates the best weights of a run on a split, writes `results.json` and `predictions/SPLIT.npz`.
+
+    Thresholds are chosen on valid and carried over to the other splits. Opening `test` is recorded in
+    `provenance.json`, each time, because a number from a test split that was looked at often means less.
+
+    Args:
+        data: the split, when the caller has it in memory already; else it is read from the run's own source.
+
+    Returns:
+        The entry of `results.json` of this split.
+
+    Raises:
+        InputError: unknown or empty split, no checkpoint, or data that are not those the run was trained on.
+    """
+    if split not in SPLITS:
+        raise InputError(f"--split: expected train, valid or test, found {split!r}")
+    run = path if isinstance(path, RunDir) else RunDir(path)
+    settings = parse(run.config)
+    predictor = load(run)
+    if data is None:
+        loaded = settings.data.load(settings.seed, splits=(split,))
+        if split not in loaded.parts:
+            raise InputError(f"{run}: its data have no split {split!r}")
+        data = loaded.parts[split]
+    recorded = run.provenance["data"].get(split, {}).get("fingerprint")
+    if recorded and split_fingerprint(data) != recorded:
+        raise InputError(
+            f"split {split!r} of {run} is not what it was while training: data or their files have changed"
+        )
+    if data.length != predictor.length or data.tasks != predictor.tasks:
+        raise InputError(f"split {split!r} of {run} has other tasks or another length than the model")
+    batch = settings.spec.train.eval_batch_size if settings.spec else 4096
+    predictions, raw = predictor.predict_both(data, batch)
+    before = run.results
+    chosen = None
+    if split != "valid" and "valid" in before:
+        chosen = chosen_thresholds(before["valid"])
+    e = settings.evaluate
+    result = evaluate_predictions(
+        predictions,
+        raw,
+        data.targets,
+        data.tasks,
+        thresholds=chosen,
+        threshold_rule=e.threshold,
+        fdr=e.fdr,
+        bootstrap=e.bootstrap,
+        seed=settings.seed,
+        level=e.level,
+    )
+    result["evaluated"] = now()
+    if split == "test":
+        opened = [*run.provenance.get("test_opened", []), result["evaluated"]]
+        run.update("provenance.json", test_opened=opened)
+        result["times_opened"] = len(opened)
+    if e.predictions:
+        _write_predictions(run, split, predictions, raw, data)
+    write_json(run["results.json"], before | {split: result})
+    return result
+
+
+def _write_predictions(run: RunDir, split: str, predictions: np.ndarray, raw: np.ndarray, data: Dataset) -> None:
+    run["predictions"].mkdir(exist_ok=True)
+    with atomic_write(run["predictions"] / f"{split}.npz", binary=True) as out:
+        np.savez(
+            out,
+            predictions=predictions,
+            raw=raw,
+            targets=data.targets,
+            ids=data.ids.astype(np.str_),
+            tasks=np.array([t.name for t in data.tasks]),
+            kinds=np.array([t.kind for t in data.tasks]),
+        )

@@ -1,0 +1,1 @@
+"""What lies on a genome and in its files: sequences by name."""

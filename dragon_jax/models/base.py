@@ -1,0 +1,105 @@
+"""What every network shares: one-hot input, the two strands, a representation, and a linear head for all tasks.
+
+A trunk turns one-hot DNA into a representation; `StrandModel` reads one or both strands with it and puts one linear
+head on top. `represent` and `read_out` are separate so that task weighting can see the last tensor common to all tasks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Array, Float
+
+from dragon_jax import dna
+from dragon_jax.config import check_range
+from dragon_jax.models.layers import glorot_uniform
+
+Strands = Literal["none", "average", "maximum", "shared"]
+Inputs = Mapping[str, Array | np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Fields that all networks have.
+
+    Attributes:
+        strands: `none` reads the given strand; `average` and `maximum` read both with the same weights and combine the
+            logits; `shared` also lets the strands exchange features at every convolution after the first. All but
+            `none` give a sequence and its reverse complement exactly the same logits.
+        dropout: share of units of the representation set to zero while training.
+        unknown: value of the four one-hot columns at an unknown base.
+    """
+
+    name: str = ""
+    strands: Strands = "none"
+    dropout: float = 0.0
+    unknown: float = 0.0
+
+    def __post_init__(self):
+        check_range("dropout", self.dropout, 0, 1, open_high=True)
+        check_range("unknown", self.unknown, 0, 0.25)
+
+    def trunk(self, dtype: jnp.dtype) -> nn.Module:
+        """Returns the module `(one_hot [B, L, 4], inputs, train) -> [B, d]`."""
+        raise TypeError(f"{type(self).__name__} is only the base of the networks")
+
+    @property
+    def representation_dropout(self) -> float:
+        """Dropout just before the head."""
+        return self.dropout
+
+    def receptive_field(self, length: int) -> int:
+        """Returns how many bases one unit sees just before positions are pooled or flattened for good."""
+        return length
+
+    def check_length(self, length: int) -> None:
+        """Raises ValueError when sequences of this many bases cannot pass through the layers."""
+
+
+class StrandModel(nn.Module):
+    """A network from a config: `apply(variables, {"codes": uint8 [B, L], ...}, train=...)` gives logits float32 `[B, T]`."""
+
+    config: ModelConfig
+    num_tasks: int
+    dtype: jnp.dtype = jnp.float32
+
+    def setup(self):
+        self.trunk = self.config.trunk(self.dtype)
+        self.drop = nn.Dropout(self.config.representation_dropout)
+        self.head = nn.Dense(self.num_tasks, kernel_init=glorot_uniform, dtype=jnp.float32)
+
+    @property
+    def reads(self) -> int:
+        """How many strands are read: 1 or 2."""
+        return 1 if self.config.strands == "none" else 2
+
+    def represent(self, inputs: Inputs, *, train: bool) -> Float[Array, "SB d"]:
+        """Returns the last tensor common to all tasks, strands stacked as [forward; reverse] along the first axis."""
+        codes = inputs["codes"]
+        extra = {k: v for k, v in inputs.items() if k != "codes"}
+        if self.reads == 2:
+            codes = jnp.concatenate([codes, dna.reverse_complement(codes)])
+            extra = {k: jnp.concatenate([v, flip(v, inputs["codes"].shape[1])]) for k, v in extra.items()}
+        x = dna.one_hot(codes, self.dtype, self.config.unknown)
+        return self.drop(self.trunk(x, extra, train=train), deterministic=not train)
+
+    def read_out(self, representation: Float[Array, "SB d"]) -> Float[Array, "B T"]:
+        """Returns the logits, the strands combined."""
+        logits = self.head(representation.astype(jnp.float32))
+        if self.reads == 1:
+            return logits
+        forward, reverse = jnp.split(logits, 2)
+        return jnp.maximum(forward, reverse) if self.config.strands == "maximum" else (forward + reverse) / 2
+
+    def __call__(self, inputs: Inputs, *, train: bool) -> Float[Array, "B T"]:
+        return self.read_out(self.represent(inputs, train=train))
+
+
+def flip(values: Array | np.ndarray, length: int) -> Array | np.ndarray:
+    """Returns an extra input as the other strand sees it: `[B, L, ...]` with L the sequence length is reversed, the rest stays."""
+    return values[:, ::-1] if values.ndim >= 2 and values.shape[1] == length else values

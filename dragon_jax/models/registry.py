@@ -1,0 +1,42 @@
+"""The one table of networks, and how a config section becomes a module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+
+from dragon_jax.config import build
+from dragon_jax.errors import InputError, nearest
+from dragon_jax.models.base import ModelConfig, StrandModel
+from dragon_jax.models.convnet import ConvNetConfig
+from dragon_jax.models.deepbind import DeepBindConfig
+from dragon_jax.models.dense import DenseConfig
+from dragon_jax.models.hybrid import HybridConfig
+
+MODELS: dict[str, type[ModelConfig]] = {
+    "dense": DenseConfig,
+    "convnet": ConvNetConfig,
+    "deepbind": DeepBindConfig,
+    "hybrid": HybridConfig,
+}
+
+
+def model_config(raw: Mapping[str, Any], where: str = "model") -> ModelConfig:
+    """Returns the typed config of the network called `raw["name"]`.
+
+    Raises:
+        InputError: unknown name, or fields that do not fit.
+    """
+    name = raw.get("name")
+    if name not in MODELS:
+        raise InputError(
+            f"{where}.name: expected one of {', '.join(MODELS)}, found {name!r}{nearest(str(name), list(MODELS))}"
+        )
+    return build(MODELS[name], raw, where)
+
+
+def make_model(config: ModelConfig, num_tasks: int, compute_dtype: str = "float32") -> StrandModel:
+    """Returns the network with one output per task; parameters are float32 whatever the compute dtype."""
+    return StrandModel(config, num_tasks, jnp.dtype(compute_dtype))

@@ -1,0 +1,248 @@
+"""Starting, resuming and finishing a run, network or baseline alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from dragon_jax.config import differences, plain
+from dragon_jax.data.batches import RowSource
+from dragon_jax.data.builders import TfdsSource, open_stream
+from dragon_jax.data.dataset import Dataset
+from dragon_jax.data.load import Loaded
+from dragon_jax.errors import InputError, RunError, listing
+from dragon_jax.models.registry import make_model
+from dragon_jax.models.summary import summarise_model
+from dragon_jax.runs.directory import RunDir, write_json
+from dragon_jax.runs.provenance import now, provenance
+from dragon_jax.runs.settings import Settings, parse
+from dragon_jax.training.checkpoints import Checkpoints
+from dragon_jax.training.devices import Devices
+from dragon_jax.training.losses import TaskStatistics, task_statistics
+from dragon_jax.training.trainer import Stopped, Trainer
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A run whose weights are final.
+
+    Attributes:
+        settings: typed config. data: what was loaded, or None when nothing had to be done.
+        fresh: whether this call finished it (False: it had been finished before).
+    """
+
+    run: RunDir
+    settings: Settings
+    data: Loaded | None
+    fresh: bool
+
+
+def fit(
+    config: Any,
+    workdir: str,
+    *,
+    say: Callable[[str], None],
+    stop: Callable[[], int] = lambda: 0,
+    quiet: bool = False,
+    after: Callable[[Trained], dict[str, Any]] = lambda trained: {},
+) -> Trained:
+    """Trains the config's model in `workdir`, going on where an earlier call stopped.
+
+    Args:
+        say: takes lines for the user. stop: returns the number of a received signal, or 0.
+        after: finishes the run while it is still claimed (evaluation, report) and returns fields for `status.json`.
+
+    Raises:
+        InputError: bad config or data, another config or data set in this directory, or another writer.
+        Stopped: a signal came and the state is saved.
+        RunError: training failed; `status.json` says why.
+    """
+    settings = parse(config)
+    raw = plain(config)
+    run = RunDir(workdir)
+    if run.exists():
+        refuse_other_config(run, raw)
+        status = run.status
+        if status["state"] in ("done", "failed") and status.get("finished"):
+            return Trained(run, settings, None, False)
+    with run.claim() as note:
+        if note:
+            say(f"note: {note}")
+        if run.exists():
+            refuse_other_config(run, raw)
+        loaded = settings.data.load(settings.seed)
+        for line in loaded.summary:
+            say(line)
+        _open(run, raw, settings, loaded)
+        try:
+            run.set_status("running", run.status["step"], since=now())
+            (_fit_network if settings.is_network else _fit_baseline)(run, settings, loaded, say, stop, quiet)
+            trained = Trained(run, settings, loaded, True)
+            more = after(trained)
+            run.update("provenance.json", finished=now())
+            run.set_status(more.pop("state", "done"), run.status["step"], finished=now(), **more)
+        except Stopped as e:
+            run.set_status("stopped", e.step, signal=e.signal)
+            raise
+        except RunError as e:
+            _try_status(run, str(e))
+            raise
+        return trained
+
+
+def refuse_other_config(run: RunDir, raw: Mapping[str, Any]) -> None:
+    """Raises InputError when the directory holds a run of another config, with the fields that differ."""
+    changed = differences(run.config, json.loads(json.dumps(raw)))
+    if changed:
+        raise InputError(f"{run} was started with another config ({listing(changed)}). Use a new --workdir")
+
+
+def data_fingerprint(loaded: Loaded, settings: Settings) -> str:
+    """Returns a digest of the training and validation data and of what decides the order of batches."""
+    digest = hashlib.sha256()
+    for split in ("train", "valid"):
+        digest.update(f"{split} {loaded.parts[split].fingerprint()} ".encode())
+    if settings.spec is not None:
+        digest.update(repr((settings.seed, settings.spec.train.batch_size, settings.spec.train.balance)).encode())
+        digest.update(repr(settings.spec.augment).encode())
+    return digest.hexdigest()
+
+
+def _open(run: RunDir, raw: Mapping[str, Any], settings: Settings, loaded: Loaded) -> None:
+    """Writes what identifies the run, or checks it against what an earlier process wrote."""
+    fingerprint = data_fingerprint(loaded, settings)
+    if run["provenance.json"].exists() and run["model.json"].exists():
+        before = run.provenance["data_fingerprint"]
+        if before != fingerprint:
+            raise InputError(
+                f"data of {run}: fingerprint differs ({before[:8]}... -> {fingerprint[:8]}...), batches would not continue as "
+                "before. Restore the old files or use a new --workdir"
+            )
+        return
+    write_json(run["config.json"], raw)
+    train = loaded.parts["train"]
+    stats = task_statistics(train.targets, train.tasks)
+    write_json(run["model.json"], describe_outputs(train, stats))
+    record = provenance(Devices().describe() if settings.is_network else "cpu (NumPy, scikit-learn)", settings.seed)
+    record |= {"data_fingerprint": fingerprint, "data_notes": dict(loaded.notes), "data": describe_data(loaded)}
+    write_json(run["provenance.json"], record)
+    run.set_status("running", 0, since=now())
+
+
+def split_fingerprint(data: Dataset) -> str:
+    """Returns a digest of the rows of one split, ids included, in order."""
+    names = hashlib.sha256("\0".join(map(str, data.ids)).encode()).hexdigest()
+    return hashlib.sha256((data.fingerprint() + names).encode()).hexdigest()
+
+
+def describe_data(loaded: Loaded) -> dict[str, Any]:
+    """Returns sizes, lengths and prevalences of each split for the provenance."""
+    result = {}
+    for split, data in loaded.parts.items():
+        stats = task_statistics(data.targets, data.tasks)
+        result[split] = {
+            "n": len(data),
+            "length": data.length,
+            "fingerprint": split_fingerprint(data),
+            "tasks": {
+                t.name: {"measured": int(m), "mean": float(v)}
+                for t, m, v in zip(data.tasks, stats.measured, stats.mean, strict=True)
+            },
+        }
+    return result
+
+
+def describe_outputs(train: Dataset, stats: TaskStatistics) -> dict[str, Any]:
+    """Returns what a predictor must know of the training set; exact float64 values."""
+    return {
+        "length": train.length,
+        "inputs": {k: list(v.shape[1:]) for k, v in train.inputs.items()},
+        "tasks": [
+            {"name": t.name, "kind": t.kind, "measured": float(m), "mean": float(mean), "scale": float(scale)}
+            for t, m, mean, scale in zip(train.tasks, stats.measured, stats.mean, stats.scale, strict=True)
+        ],
+    }
+
+
+def _fit_network(
+    run: RunDir, settings: Settings, loaded: Loaded, say: Callable[[str], None], stop: Callable[[], int], quiet: bool
+) -> None:
+    spec = settings.spec
+    assert spec is not None
+    train, valid = loaded.parts["train"], loaded.parts["valid"]
+    try:
+        settings.model.check_length(train.length)
+    except ValueError as e:
+        raise InputError(f"model.{e}") from e
+    model = make_model(settings.model, len(train.tasks), spec.train.compute_dtype)
+    summary = summarise_model(model, {"codes": train.codes[:1], **{k: v[:1] for k, v in train.inputs.items()}})
+    if not run["model.txt"].exists():
+        run["model.txt"].write_text(summary + "\n")
+    say(summary)
+    began = time.monotonic()
+    trainer = Trainer(
+        spec,
+        model,
+        train,
+        valid,
+        task_statistics(train.targets, train.tasks),
+        run.path,
+        stream=open_rows(settings, train) if spec.train.placement == "stream" else None,
+        stop=stop,
+        beat=lambda step: run.set_status("running", step),
+        quiet=quiet,
+    )
+    fitted = trainer.run()
+    say(
+        f"best {spec.train.monitor} on valid: {fitted.best_value:.4f} at step {fitted.best_step:,} of {fitted.steps:,} "
+        f"({fitted.reason}); {time.monotonic() - began:.1f} s, {fitted.seconds['to_first_step']:.1f} s to the first step"
+    )
+    run.update("provenance.json", seconds=fitted.seconds, best_step=fitted.best_step, reason=fitted.reason)
+    run.set_status("running", fitted.steps)
+
+
+def open_rows(settings: Settings, train: Dataset) -> RowSource:
+    """Returns the training rows on disk, for placement `stream`.
+
+    Raises:
+        InputError: the source has no files of that kind, or the rows were divided or added to after reading.
+    """
+    source = settings.data.source
+    if not isinstance(source, TfdsSource):
+        raise InputError("train.placement: 'stream' needs data.source.name 'tfds', found another. Use 'auto'")
+    rows = open_stream(source.path, "train")
+    if len(rows) != len(train):
+        raise InputError(
+            f"train.placement: 'stream' reads the {len(rows):,} training rows of {source.path} as they are, but data.split and "
+            f"data.negatives make {len(train):,} of them. Set data.split.name=files and data.negatives.name=none"
+        )
+    return rows
+
+
+def _fit_baseline(
+    run: RunDir, settings: Settings, loaded: Loaded, say: Callable[[str], None], stop: Callable[[], int], quiet: bool
+) -> None:
+    checkpoints = Checkpoints(run["checkpoints"])
+    checkpoints.clean()
+    if checkpoints.latest() is not None:
+        return
+    began = time.monotonic()
+    model = settings.model.fit(loaded.parts["train"], loaded.parts["valid"], settings.seed, progress=say)
+    run["model.txt"].write_text(model.describe() + "\n")
+    say(model.describe())
+    checkpoints.save({k: np.asarray(v) for k, v in model.state().items()}, 0, {"early": {}, "reason": "fitted"})
+    run.update("provenance.json", seconds={"all": time.monotonic() - began}, reason="fitted")
+
+
+def _try_status(run: RunDir, reason: str) -> None:
+    """Says why the run failed, if the disk still lets us."""
+    try:
+        run.set_status("failed", run.status["step"], reason=reason)
+    except RunError:
+        pass

@@ -1,0 +1,149 @@
+"""The one door between training and use: a run directory becomes something that predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from dragon_jax import dna
+from dragon_jax.data.dataset import Dataset, Task
+from dragon_jax.errors import InputError, listing
+from dragon_jax.models.registry import make_model
+from dragon_jax.runs.directory import RunDir, read_json
+from dragon_jax.runs.settings import Settings, parse
+from dragon_jax.training.checkpoints import Checkpoints, restore, to_leaves
+from dragon_jax.training.devices import Devices
+from dragon_jax.training.losses import TaskStatistics, logit_shift, make_losses
+from dragon_jax.training.predict import LogitFunction
+from dragon_jax.training.trainer import best_variables, first_binary_task
+
+
+class Predictor(Protocol):
+    """What every model of the project can do.
+
+    Attributes:
+        tasks: what the columns of its predictions are. length: bases of its input.
+    """
+
+    tasks: tuple[Task, ...]
+    length: int
+
+    def predict(self, sequences: Iterable[str] | np.ndarray, *, raw: bool = False, batch_size: int = 256) -> np.ndarray:
+        """Returns float32 `[N, T]`: probability, value or rate; with `raw` the logit, value or log rate."""
+        ...
+
+
+class NetworkPredictor:
+    """Predictions of a trained network."""
+
+    def __init__(self, settings: Settings, outputs: Mapping[str, Any], leaves: dict[str, np.ndarray], where: str):
+        spec = settings.spec
+        assert spec is not None
+        self.tasks = tuple(Task(t["name"], t["kind"]) for t in outputs["tasks"])
+        self.length: int = outputs["length"]
+        self._shapes: dict[str, list[int]] = outputs["inputs"]
+        stats = TaskStatistics(*(np.array([t[k] for t in outputs["tasks"]]) for k in ("measured", "mean", "scale")))
+        self._losses = make_losses(self.tasks, stats, spec.loss)
+        sampled = {first_binary_task(self.tasks): spec.train.balance} if spec.train.balance else {}
+        self._shift = logit_shift(self.tasks, stats, self._losses, sampled)
+        model = make_model(settings.model, len(self.tasks), spec.train.compute_dtype)
+        self._devices = Devices()
+        self._logits = LogitFunction(model, self._devices)
+        self.variables = self._devices.copy(_fitting(model, self._example(), leaves, spec.optim.ema > 0, where))
+        self.model = model
+
+    def _example(self) -> dict[str, np.ndarray]:
+        extra = {k: np.zeros((1, *shape), np.float32) for k, shape in self._shapes.items()}
+        return {"codes": np.zeros((1, self.length), np.uint8), **extra}
+
+    def logits(self, codes: np.ndarray, inputs: Mapping[str, np.ndarray], batch_size: int) -> np.ndarray:
+        """Returns float32 `[N, T]` as the network gives them, class weights and balancing not yet taken out."""
+        if codes.shape[1] != self.length:
+            raise InputError(
+                f"sequences of {codes.shape[1]} bases: expected {self.length}, the length this model was trained on. Crop or pad them"
+            )
+        if set(inputs) != set(self._shapes):
+            raise InputError(
+                f"inputs of this model: expected {listing(self._shapes) or 'none'}, found {listing(inputs) or 'none'}"
+            )
+        return self._logits(self.variables, {"codes": codes, **inputs}, batch_size)
+
+    def predict(
+        self,
+        sequences: Iterable[str] | np.ndarray,
+        *,
+        raw: bool = False,
+        batch_size: int = 256,
+        inputs: Mapping[str, np.ndarray] | None = None,
+    ) -> np.ndarray:
+        """Returns float32 `[N, T]` in the order of the input.
+
+        Args:
+            sequences: strings, codes `[N, L]` or one-hot; all of `length` bases.
+            raw: logit, value or log rate instead of probability, value or rate.
+            inputs: further inputs `[N, ...]` for models that read them.
+
+        Raises:
+            InputError: wrong lengths, letters or inputs.
+        """
+        codes = dna.letters(sequences)
+        logits = self.logits(codes, inputs or {}, batch_size)
+        return (self._losses.raw if raw else self._losses.values)(logits, shift=self._shift)
+
+    def predict_both(self, data: Dataset, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns predictions and raw predictions of a data set from one pass."""
+        logits = self.logits(data.codes, data.inputs, batch_size)
+        return self._losses.values(logits, shift=self._shift), self._losses.raw(logits, shift=self._shift)
+
+
+def _fitting(model, example: dict[str, np.ndarray], leaves: dict[str, np.ndarray], ema: bool, where: str) -> Any:
+    """Returns the kept weights after checking that they fit this network, each mismatch by its path."""
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), example, train=False))
+    template = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes)
+    return restore(template, to_leaves(best_variables(leaves, ema)), where)
+
+
+class BaselinePredictor:
+    """Predictions of a baseline, with the same face."""
+
+    def __init__(self, model: Any):
+        self.model = model
+        self.tasks, self.length = model.tasks, model.length
+
+    def predict(self, sequences: Iterable[str] | np.ndarray, *, raw: bool = False, batch_size: int = 256) -> np.ndarray:
+        """Returns float32 `[N, T]`; see `Predictor`."""
+        return self.model.predict(sequences, raw=raw, batch_size=batch_size)
+
+    def predict_both(self, data: Dataset, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns predictions and raw predictions of a data set."""
+        return tuple(self.model.predict(data.codes, raw=raw, batch_size=batch_size) for raw in (False, True))  # type: ignore[return-value]
+
+
+def load(run: str | RunDir, step: int | None = None) -> NetworkPredictor | BaselinePredictor:
+    """Returns the predictor of a run: its best weights, or those of a checkpoint.
+
+    Nothing of the run is executed: `config.json` holds plain values.
+
+    Raises:
+        InputError: no run there, no checkpoint yet, or a damaged one (the sentence names an intact one).
+    """
+    folder = run if isinstance(run, RunDir) else RunDir(run)
+    settings, outputs = parse(folder.config), read_json(folder["model.json"])
+    checkpoints = Checkpoints(folder["checkpoints"])
+    steps = checkpoints.steps()
+    if not steps:
+        raise InputError(
+            f"{folder} has no checkpoint yet (state: {folder.status['state']}). Let 'dragon train' go on first"
+        )
+    if step is None:
+        newest = max(steps)
+        step = checkpoints.loop(newest)["early"].get("best_step", newest) if settings.is_network else newest
+    leaves = checkpoints.load(step)
+    where = f"checkpoint {step} of {folder}"
+    if settings.is_network:
+        return NetworkPredictor(settings, outputs, leaves, where)
+    tasks = tuple(Task(t["name"], t["kind"]) for t in outputs["tasks"])
+    return BaselinePredictor(settings.model.from_state(tasks, outputs["length"], leaves))

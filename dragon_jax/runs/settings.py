@@ -1,0 +1,141 @@
+"""A whole config as one typed object, and the template that config files start from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from dragon_jax.baselines import REGISTRY as BASELINES
+from dragon_jax.config import (
+    AugmentConfig,
+    EvaluateConfig,
+    LossConfig,
+    OptimConfig,
+    TrainConfig,
+    WeightingConfig,
+    build,
+    defaults,
+    plain,
+    together,
+)
+from dragon_jax.data.load import DataConfig, data_config
+from dragon_jax.data.negatives import NegativesConfig
+from dragon_jax.data.sources import source_class
+from dragon_jax.data.splits import SplitConfig
+from dragon_jax.errors import InputError, nearest
+from dragon_jax.models.base import ModelConfig
+from dragon_jax.models.registry import MODELS, model_config
+from dragon_jax.training.trainer import TrainSpec
+
+NETWORK_SECTIONS = {
+    "optim": OptimConfig,
+    "loss": LossConfig,
+    "weighting": WeightingConfig,
+    "augment": AugmentConfig,
+    "train": TrainConfig,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that decides a run.
+
+    Attributes:
+        model: config of a network or of a baseline.
+        spec: how a network trains; None for baselines.
+    """
+
+    seed: int
+    data: DataConfig
+    model: Any
+    evaluate: EvaluateConfig
+    spec: TrainSpec | None
+
+    @property
+    def is_network(self) -> bool:
+        return isinstance(self.model, ModelConfig)
+
+
+def parse(config: Any) -> Settings:
+    """Returns the typed view of a config (`ConfigDict` or plain dictionaries).
+
+    Raises:
+        InputError: every unknown, missing, mistyped or impossible field, all reported together.
+    """
+    raw = plain(config)
+    name = (raw.get("model") or {}).get("name")
+    network = name in MODELS
+    if not network and name not in BASELINES:
+        known = [*MODELS, *BASELINES]
+        raise InputError(f"model.name: expected one of {', '.join(known)}, found {name!r}{nearest(str(name), known)}")
+    known_sections = {"seed", "data", "model", "evaluate", *(NETWORK_SECTIONS if network else ())}
+    parts: dict[str, Any] = {}
+    with together("config"):
+        wrong = []
+        for section in sorted(known_sections - set(raw)):
+            wrong.append(f"{section}: missing")
+        for section in sorted(set(raw) - known_sections):
+            wrong.append(f"{section}: no such field for model '{name}'{nearest(section, sorted(known_sections))}")
+        seed = raw.get("seed", 0)
+        if type(seed) is not int or not 0 <= seed < 2**31:
+            wrong.append(f"seed: expected a whole number in 0..{2**31 - 1}, found {seed!r}")
+        makers = {"data": data_config, "evaluate": lambda r: build(EvaluateConfig, r, "evaluate")}
+        makers["model"] = model_config if network else lambda r: build(BASELINES[name], r, "model")
+        if network:
+            makers |= {k: (lambda r, k=k, c=c: build(c, r, k)) for k, c in NETWORK_SECTIONS.items()}
+        for section, maker in makers.items():
+            if isinstance(raw.get(section), Mapping):
+                try:
+                    parts[section] = maker(raw[section])
+                except InputError as e:
+                    wrong.extend(w for w in str(e).split("; ") if w not in wrong)
+            elif section in raw:
+                wrong.append(f"{section}: expected a section, found {raw[section]!r}")
+        if wrong:
+            raise InputError("; ".join(wrong))
+    spec = None
+    if network:
+        spec = TrainSpec(seed=seed, **{k: parts[k] for k in NETWORK_SECTIONS})
+    return Settings(seed=seed, data=parts["data"], model=parts["model"], evaluate=parts["evaluate"], spec=spec)
+
+
+def template(model: str, source: str, **model_fields: Any):
+    """Returns a complete, locked `ConfigDict` with every default, for a config file to change.
+
+    Args:
+        model: name of a network or baseline; `model_fields` replace its defaults.
+        source: name of a data source (`simulation`, `table`, `fasta`, `tfds`).
+
+    Raises:
+        InputError: unknown names.
+    """
+    from ml_collections import ConfigDict
+
+    known = {**MODELS, **BASELINES}
+    if model not in known:
+        raise InputError(f"no model called {model!r}{nearest(model, list(known))}: expected one of {', '.join(known)}")
+    config = ConfigDict({"seed": 0})
+    config.data = data_defaults(source)
+    config.model = defaults(known[model])
+    config.model.name = model
+    if model in MODELS:
+        for section, cls in NETWORK_SECTIONS.items():
+            config[section] = defaults(cls)
+    config.evaluate = defaults(EvaluateConfig)
+    config.lock()
+    for name, value in model_fields.items():
+        config.model[name] = value
+    return config
+
+
+def data_defaults(source: str):
+    """Returns the `data` section for a source; fields that every user must set are there, empty."""
+    from ml_collections import ConfigDict
+
+    config = ConfigDict()
+    config.source = defaults(source_class(source))
+    config.source.name = source
+    config.split = defaults(SplitConfig)
+    config.negatives = defaults(NegativesConfig)
+    return config

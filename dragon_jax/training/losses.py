@@ -1,0 +1,159 @@
+"""Losses per task, with missing targets left out: sums and counts that merge exactly and are divided once.
+
+Binary tasks use the logistic loss on logits, real tasks half the squared error on standardised values, count tasks the
+Poisson negative log-likelihood of a log rate (without the constant `log y!`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Float32
+
+from dragon_jax.config import LossConfig
+from dragon_jax.data.dataset import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskStatistics:
+    """What the training set says about each task; float64 `[T]` each.
+
+    Attributes:
+        measured: examples with a value.
+        mean: share of positives, or mean of the values.
+        scale: standard deviation of real tasks (1 where it is 0), 1 for the others.
+    """
+
+    measured: np.ndarray
+    mean: np.ndarray
+    scale: np.ndarray
+
+
+def task_statistics(targets: np.ndarray, tasks: Sequence[Task]) -> TaskStatistics:
+    """Returns counts, means and scales of targets `[N, T]`, missing values left out."""
+    known = ~np.isnan(targets)
+    measured = known.sum(0).astype(np.float64)
+    mean = np.where(known, targets, 0).sum(0, dtype=np.float64) / np.maximum(measured, 1)
+    spread = np.sqrt(np.where(known, (targets - mean) ** 2, 0).sum(0, dtype=np.float64) / np.maximum(measured, 1))
+    real = np.array([t.kind == "real" for t in tasks])
+    return TaskStatistics(measured, mean, np.where(real & (spread > 0), spread, 1.0))
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskLosses:
+    """The losses of a list of tasks as one function of logits and targets `[B, T]`. Build with `make_losses`.
+
+    Attributes:
+        binary, count: which columns are of that kind, bool `[T]`; the others are real.
+        center, scale: float32 `[T]`; real targets enter the loss as `(y - center) / scale`.
+        positive, negative: float32 `[T]`, weight of positive and negative examples of binary tasks.
+        smoothing: label smoothing of binary tasks.
+    """
+
+    binary: np.ndarray
+    count: np.ndarray
+    center: np.ndarray
+    scale: np.ndarray
+    positive: np.ndarray
+    negative: np.ndarray
+    smoothing: float = 0.0
+
+    def elements(
+        self, logits: Float[Array, "B T"], targets: Float32[Array, "B T"]
+    ) -> tuple[Float[Array, "B T"], Bool[Array, "B T"]]:
+        """Returns the loss of every example and task, 0 where nothing was measured, and the mask of what was."""
+        measured = ~jnp.isnan(targets)
+        y = jnp.where(measured, targets, 0.0)
+        z = logits.astype(jnp.float32)
+        loss = jnp.zeros_like(z)
+        if self.binary.any():
+            smooth = y * (1 - self.smoothing) + self.smoothing / 2
+            up, down = self.positive[None], self.negative[None]
+            logistic = up * smooth * jax.nn.softplus(-z) + down * (1 - smooth) * jax.nn.softplus(z)
+            loss = jnp.where(self.binary[None], logistic, loss)
+        if self.count.any():
+            # clipped before exp so that a where-masked branch can never send a NaN backwards
+            rate = jnp.exp(jnp.clip(z, max=30.0))
+            loss = jnp.where(self.count[None], rate - y * z, loss)
+        real = ~(self.binary | self.count)
+        if real.any():
+            standard = (y - self.center[None]) / self.scale[None]
+            loss = jnp.where(real[None], 0.5 * (z - standard) ** 2, loss)
+        return jnp.where(measured, loss, 0.0), measured
+
+    def sums(
+        self, logits: Float[Array, "B T"], targets: Float32[Array, "B T"], weight: Float32[Array, " B"] | None = None
+    ) -> tuple[Float[Array, " T"], Float[Array, " T"]]:
+        """Returns numerator and denominator of each task's mean loss over measured examples."""
+        loss, measured = self.elements(logits, targets)
+        mask = measured.astype(jnp.float32) if weight is None else measured * weight[:, None]
+        return (loss * mask).sum(0), mask.sum(0)
+
+    def values(self, logits: np.ndarray, *, shift: np.ndarray | None = None) -> np.ndarray:
+        """Returns what users read, float32 `[N, T]`: probability, value in its own units, or rate."""
+        z = logits.astype(np.float64) - (0 if shift is None else shift)
+        with np.errstate(over="ignore"):
+            probability = 1 / (1 + np.exp(-z))
+            rate = np.exp(np.minimum(z, 80.0))
+        real = z * self.scale + self.center
+        return np.where(self.binary, probability, np.where(self.count, rate, real)).astype(np.float32)
+
+    def raw(self, logits: np.ndarray, *, shift: np.ndarray | None = None) -> np.ndarray:
+        """Returns float32 `[N, T]`: logit, value in its own units, or log rate."""
+        z = logits.astype(np.float64) - (0 if shift is None else shift)
+        return np.where(self.binary | self.count, z, z * self.scale + self.center).astype(np.float32)
+
+
+def make_losses(tasks: Sequence[Task], stats: TaskStatistics, config: LossConfig) -> TaskLosses:
+    """Builds the losses of these tasks; class weights n/(2 n+), n/(2 n-) come from the training set and are capped."""
+    kinds = np.array([t.kind for t in tasks])
+    binary = kinds == "binary"
+    ones = np.ones(len(tasks))
+    positive, negative = ones, ones
+    if config.class_weight == "balanced":
+        share = np.clip(stats.mean, 1e-12, 1 - 1e-12)
+        positive = np.where(binary, np.minimum(0.5 / share, config.class_weight_cap), 1.0)
+        negative = np.where(binary, np.minimum(0.5 / (1 - share), config.class_weight_cap), 1.0)
+    real = kinds == "real"
+    f32 = np.float32
+    return TaskLosses(
+        binary,
+        kinds == "count",
+        np.where(real, stats.mean, 0.0).astype(f32),
+        np.where(real, stats.scale, 1.0).astype(f32),
+        positive.astype(f32),
+        negative.astype(f32),
+        config.label_smoothing,
+    )
+
+
+def head_bias(tasks: Sequence[Task], stats: TaskStatistics, losses: TaskLosses) -> np.ndarray:
+    """Returns float32 `[T]`, the constant logit that fits the training set best: log-odds, 0 for standardised values, log mean."""
+    kinds = np.array([t.kind for t in tasks])
+    floor = 0.5 / np.maximum(stats.measured, 1)
+    share = np.clip(stats.mean, floor, 1 - floor)
+    odds = np.log(share / (1 - share)) + np.log(losses.positive.astype(np.float64) / losses.negative)
+    rate = np.log(np.maximum(stats.mean, floor))
+    return np.where(kinds == "binary", odds, np.where(kinds == "count", rate, 0.0)).astype(np.float32)
+
+
+def logit_shift(
+    tasks: Sequence[Task], stats: TaskStatistics, losses: TaskLosses, sampled: dict[int, float] | None = None
+) -> np.ndarray:
+    """Returns float64 `[T]`, what to subtract from logits so that probabilities refer to the training set's prevalence.
+
+    Class weights move the optimal logit by `log(a+ / a-)`, and drawing a share `s` of positives moves it by
+    `logit(s) - logit(prevalence)` (King and Zeng, Political Analysis 9, 137-163, 2001).
+
+    Args:
+        sampled: share of positives in the batches, by task column, where batches are balanced.
+    """
+    shift = np.log(losses.positive.astype(np.float64) / losses.negative)
+    for column, share in (sampled or {}).items():
+        prevalence = np.clip(stats.mean[column], 1e-12, 1 - 1e-12)
+        shift[column] += np.log(share / (1 - share)) - np.log(prevalence / (1 - prevalence))
+    return np.where([t.kind == "binary" for t in tasks], shift, 0.0)

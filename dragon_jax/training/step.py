@@ -1,0 +1,179 @@
+"""One training step as a pure function `(state, batch) -> state`, and the prediction step beside it.
+
+The random key is folded from the step, so a restart repeats the run. Sums for the training curves are kept on the
+device and travel with the checkpoint; a non-finite loss or gradient freezes the state at the last good step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import struct
+
+from dragon_jax.config import AugmentConfig, OptimConfig
+from dragon_jax.models.base import StrandModel
+from dragon_jax.training.augment import augment
+from dragon_jax.training.losses import TaskLosses
+from dragon_jax.training.optimizers import is_kernel
+from dragon_jax.training.weighting import Aux, Weighting
+
+PyTree = Any
+NOT_INPUTS = ("targets", "weight", "rows")
+
+
+class TrainState(struct.PyTreeNode):
+    """What a restart needs, and nothing else. A leaf is an array, or stands for one.
+
+    Attributes:
+        step: int32, number of finished steps.
+        params, model_state: trainable weights, and other collections (running statistics) by name.
+        opt_state, ema: of the optimiser, and the moving average of the weights (empty when not used).
+        weighting: state of the task weighting.
+        sums: numerators, denominators and counts of the training curves since the last evaluation.
+        bad_step: int32, the first step whose loss or gradient was not finite, or -1.
+        key: uint32 key data of the run.
+    """
+
+    step: PyTree
+    params: PyTree
+    model_state: PyTree
+    opt_state: PyTree
+    ema: PyTree
+    weighting: PyTree
+    sums: PyTree
+    bad_step: PyTree
+    key: PyTree
+
+
+def zero_sums(num_tasks: int) -> dict[str, jax.Array]:
+    """Returns empty sums of the training curves."""
+    shapes = {"loss": (num_tasks,), "measured": (num_tasks,), "weights": (num_tasks,), "grad_norm": (), "steps": ()}
+    return {name: jnp.zeros(shape, jnp.float32) for name, shape in shapes.items()}  # one buffer each: all are donated
+
+
+def init_state(
+    model: StrandModel,
+    inputs: dict[str, np.ndarray],
+    bias: np.ndarray,
+    tx: optax.GradientTransformation,
+    weighting: Weighting,
+    seed: int,
+    ema: bool,
+) -> TrainState:
+    """Returns the state at step 0. `inputs` is any batch of one example; `bias` `[T]` starts the head's bias."""
+    key = jax.random.key(seed)
+    variables = jax.jit(lambda k, x: model.init(k, x, train=False))(jax.random.fold_in(key, 0), inputs)
+    params = dict(variables["params"])
+    head = dict(params["head"])
+    head["bias"] = jnp.asarray(bias)
+    params["head"] = head
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        model_state={k: v for k, v in variables.items() if k != "params"},
+        opt_state=tx.init(params),
+        ema=jax.tree.map(jnp.copy, params) if ema else {},
+        weighting=weighting.init(len(bias)),
+        sums=zero_sums(len(bias)),
+        bad_step=jnp.full((), -1, jnp.int32),
+        key=jax.random.key_data(jax.random.fold_in(key, 1)),
+    )
+
+
+def make_train_step(
+    model: StrandModel,
+    losses: TaskLosses,
+    weighting: Weighting,
+    tx: optax.GradientTransformation,
+    optim: OptimConfig,
+    augmentation: AugmentConfig,
+    fetch: Callable[[PyTree, PyTree], PyTree] | None = None,
+) -> Callable[[TrainState, PyTree, PyTree], TrainState]:
+    """Builds `train_step(state, batch, arrays) -> state`; the caller jits it.
+
+    Args:
+        fetch: turns `(arrays, batch["rows"])` into the batch when examples wait on the device; None = batch is complete.
+    """
+
+    def run(params, model_state, inputs, dropout_key, head_only):
+        """Logits whose gradient reaches everything, or heads and trunk through separate reads of the head."""
+        variables = {"params": params, **model_state}
+        common = {"rngs": {"dropout": dropout_key}, "mutable": list(model_state)}
+        if not head_only:
+            logits, changed = model.apply(variables, inputs, train=True, **common)
+            return logits, logits, changed
+        represent, changed = model.apply(variables, inputs, train=True, method="represent", **common)
+        fixed = {**variables, "params": {**params, "head": jax.lax.stop_gradient(params["head"])}}
+        trunk_logits = model.apply(fixed, represent, method="read_out")
+        head_logits = model.apply(variables, jax.lax.stop_gradient(represent), method="read_out")
+        return trunk_logits, head_logits, changed
+
+    def train_step(state: TrainState, batch: PyTree, arrays: PyTree = None) -> TrainState:
+        if fetch is not None:
+            batch = fetch(arrays, batch["rows"])
+        dropout_key, augment_key = jax.random.split(jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step))
+        inputs = {k: v for k, v in batch.items() if k not in NOT_INPUTS}
+        inputs = augment(inputs, augmentation, augment_key)
+
+        def objective(params):
+            trunk, heads, changed = run(params, state.model_state, inputs, dropout_key, not weighting.literal)
+            total, measured = losses.sums(trunk, batch["targets"], batch.get("weight"))
+            per_task = total / jnp.where(measured > 0, measured, 1.0)
+            # A method sees losses and counts of the whole batch, whatever the number of devices.
+            aux = Aux(measured, state.step)
+            weights, new_weighting = weighting.apply(state.weighting, jax.lax.stop_gradient(per_task), aux)
+            value = (weights * per_task).mean()
+            if not weighting.literal:
+                own, _ = losses.sums(heads, batch["targets"], batch.get("weight"))
+                value = value + (own / jnp.where(measured > 0, measured, 1.0)).mean()
+            if optim.l1:
+                kernels = [x for p, x in jax.tree_util.tree_leaves_with_path(params) if is_kernel(p, x)]
+                value = value + optim.l1 * sum(jnp.abs(x).sum() for x in kernels)
+            return value, (total, measured, weights, new_weighting, changed)
+
+        (value, aux), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+        total, measured, weights, new_weighting, changed = aux
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        norm = optax.global_norm(grads)
+        sums = state.sums
+        new = state.replace(
+            step=state.step + 1,
+            params=params,
+            model_state={**state.model_state, **changed},
+            opt_state=opt_state,
+            ema=jax.tree.map(lambda a, b: optim.ema * a + (1 - optim.ema) * b, state.ema, params) if optim.ema else {},
+            weighting=new_weighting,
+            sums={
+                "loss": sums["loss"] + total,
+                "measured": sums["measured"] + measured,
+                "weights": sums["weights"] + weights,
+                "grad_norm": sums["grad_norm"] + norm,
+                "steps": sums["steps"] + 1,
+            },
+        )
+        healthy = jnp.isfinite(value) & jnp.isfinite(norm) & (state.bad_step < 0)
+        kept = jax.tree.map(lambda a, b: jnp.where(healthy, a, b), new, state)
+        bad = jnp.where((state.bad_step < 0) & ~healthy, state.step, state.bad_step)
+        return kept.replace(bad_step=bad)
+
+    return train_step
+
+
+def make_predict_step(model: StrandModel) -> Callable[[PyTree, dict[str, Any]], jax.Array]:
+    """Builds `predict_step(variables, inputs) -> logits float32 [B, T]`; the caller jits it."""
+
+    def predict_step(variables: PyTree, inputs: dict[str, Any]) -> jax.Array:
+        return model.apply(variables, inputs, train=False)
+
+    return predict_step
+
+
+def evaluation_variables(state: TrainState) -> PyTree:
+    """Returns the weights that are evaluated and kept: the moving average where there is one."""
+    return {"params": state.ema or state.params, **state.model_state}

@@ -1,0 +1,340 @@
+"""The loop: batches in, steps, evaluations on valid, checkpoints, early stopping. Resumes bit for bit where it stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from dragon_jax import metrics
+from dragon_jax.config import AugmentConfig, LossConfig, OptimConfig, TrainConfig, WeightingConfig
+from dragon_jax.data.batches import Batches, RowSource, gather
+from dragon_jax.data.dataset import Dataset, Task
+from dragon_jax.data.order import BatchOrder
+from dragon_jax.errors import InputError, RunError, listing
+from dragon_jax.models.base import StrandModel
+from dragon_jax.training.checkpoints import Checkpoints, nest, restore
+from dragon_jax.training.devices import Devices
+from dragon_jax.training.early import EarlyStop
+from dragon_jax.training.logs import MetricsLog, Progress
+from dragon_jax.training.losses import TaskLosses, TaskStatistics, head_bias, logit_shift, make_losses
+from dragon_jax.training.optimizers import make_optimizer
+from dragon_jax.training.predict import LogitFunction
+from dragon_jax.training.step import TrainState, evaluation_variables, init_state, make_train_step, zero_sums
+from dragon_jax.training.weighting import make_weighting
+
+SYNC_EVERY = 20  # steps between looks at the device: often enough for the bar and for non-finite losses
+
+
+class Stopped(Exception):
+    """The run was asked to stop and has saved its state.
+
+    Attributes:
+        signal: number of the signal that asked.
+        step: finished steps in the checkpoint.
+    """
+
+    def __init__(self, signal: int, step: int):
+        super().__init__(f"stopped by signal {signal} at step {step}")
+        self.signal, self.step = signal, step
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainSpec:
+    """The parts of a config that training reads."""
+
+    seed: int
+    optim: OptimConfig
+    loss: LossConfig
+    weighting: WeightingConfig
+    augment: AugmentConfig
+    train: TrainConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """What training ends with.
+
+    Attributes:
+        variables: the weights of the best evaluation, on the host.
+        best_step, best_value: of the monitored metric.
+        steps: finished steps. reason: why it ended.
+        seconds: to the first finished step, and of all (this process only).
+    """
+
+    variables: Any
+    best_step: int
+    best_value: float
+    steps: int
+    reason: str
+    seconds: dict[str, float]
+
+
+class Trainer:
+    """Trains one network on one data set inside one folder."""
+
+    def __init__(
+        self,
+        spec: TrainSpec,
+        model: StrandModel,
+        train: Dataset,
+        valid: Dataset,
+        stats: TaskStatistics,
+        folder: Path,
+        *,
+        stream: RowSource | None = None,
+        stop: Callable[[], int] = lambda: 0,
+        beat: Callable[[int], None] = lambda step: None,
+        quiet: bool = False,
+    ):
+        """Prepares everything that is a function of config and data.
+
+        Args:
+            stream: reads training rows on demand instead of `train` (placement `stream`).
+            stop: returns the number of a signal that was received, or 0.
+            beat: told the finished steps now and then (status file).
+        """
+        self.spec, self.model, self.valid, self.folder = spec, model, valid, folder
+        self.names = [t.name for t in train.tasks]
+        self.kinds = [t.kind for t in train.tasks]
+        self.devices = Devices()
+        self.devices.check("train.batch_size", spec.train.batch_size)
+        self.losses: TaskLosses = make_losses(train.tasks, stats, spec.loss)
+        self.weighting = make_weighting(spec.weighting, self.names)
+        self.order = make_order(train, spec.train, spec.seed)
+        self.total = spec.train.steps or max(1, round(spec.train.epochs * self.order.n / spec.train.batch_size))
+        self.eval_every = min(spec.train.eval_every or self.order.steps_per_epoch, self.total)
+        self.tx = make_optimizer(spec.optim, self.total)
+        self.checkpoints = Checkpoints(folder / "checkpoints")
+        self.logits = LogitFunction(model, self.devices)
+        self.early = EarlyStop.of(spec.train)
+        self.shift = logit_shift(train.tasks, stats, self.losses, balanced_share(train, spec.train))
+        self._bias = head_bias(train.tasks, stats, self.losses)
+        self._source = stream or train
+        self._example = {"codes": train.codes[:1], **{k: v[:1] for k, v in train.inputs.items()}}
+        self._stop, self._beat, self._quiet = stop, beat, quiet
+        self._began = time.monotonic()
+        self._clock: dict[str, float] = {}
+
+    def run(self) -> Fitted:
+        """Trains, from the newest intact checkpoint if there is one, and returns the best weights.
+
+        Raises:
+            Stopped: asked to stop; the state is saved.
+            RunError: a non-finite loss, or a save that failed.
+        """
+        state, step, reason = self._start()
+        log = MetricsLog(self.folder, tensorboard=self.spec.train.tensorboard, tasks=self.names, resume_step=step)
+        bar = Progress(self.total, step, self.spec.train.batch_size, self._quiet)
+        placement = self.spec.train.placement
+        batches = Batches(self._source, self.order, placement, sharding=self.devices.replicated)
+        try:
+            if not reason:
+                state, step, reason = self._loop(state, step, batches, log, bar)
+        finally:
+            bar.close()
+            log.close()
+            batches.close()
+        return self._finish(step, reason)
+
+    def _start(self) -> tuple[TrainState, int, str]:
+        tx, ema = self.tx, self.spec.optim.ema > 0
+        state = init_state(self.model, self._example, self._bias, tx, self.weighting, self.spec.seed, ema)
+        if unfinished := self.checkpoints.clean():
+            self.checkpoints.notes.append(
+                f"{unfinished} unfinished checkpoint files were left by a killed save; ignored"
+            )
+        step = self.checkpoints.latest()
+        for note in self.checkpoints.notes:
+            Progress(0, 0, 1, self._quiet).say(f"note: {note}")
+        if step is None:
+            return self.devices.copy(state), 0, ""
+        for later in [s for s in self.checkpoints.steps() if s > step]:
+            self.checkpoints.keep([s for s in self.checkpoints.steps() if s != later])
+        state = restore(state, self.checkpoints.load(step), f"checkpoint {step} of {self.folder}")
+        loop = self.checkpoints.loop(step)
+        self.early.restore(loop["early"])
+        return self.devices.copy(state), step, loop["reason"]
+
+    def _loop(self, state, step, batches: Batches, log: MetricsLog, bar: Progress) -> tuple[TrainState, int, str]:
+        on_device = batches.placement == "device"
+        step_function = jax.jit(
+            make_train_step(
+                self.model,
+                self.losses,
+                self.weighting,
+                self.tx,
+                self.spec.optim,
+                self.spec.augment,
+                gather if on_device else None,
+            ),
+            donate_argnums=0,
+        )
+        every = self.spec.train.checkpoint_every
+        for at, batch in batches.iterate(step, self.total):
+            state = step_function(state, self.devices.put(batch), batches.arrays)
+            step = at + 1
+            if "first_step" not in self._clock:
+                jax.block_until_ready(state.step)
+                self._clock["first_step"] = time.monotonic() - self._began
+                bar.restart_clock()
+            if step % SYNC_EVERY == 0:
+                self._check_finite(state, step)
+                bar.step(step)
+                self._beat(step)
+            reason = ""
+            evaluating = step % self.eval_every == 0 or step == self.total
+            if evaluating:
+                self._check_finite(state, step)
+                bar.step(step)
+                state = self._evaluate(state, step, log, bar)
+                if self.early.done:
+                    reason = f"no better {self.early.monitor} in {self.early.stale} evaluations"
+                elif step == self.total:
+                    reason = f"all {self.total:,} steps done"
+            signal = self._stop()
+            if evaluating or signal or (every and step % every == 0):
+                self._check_finite(state, step)
+                self._save(state, step, reason)
+            if reason:
+                return state, step, reason
+            if signal:
+                raise Stopped(signal, step)
+        raise RunError(f"training of {self.folder} ended without a reason")  # the loop always reaches `total`
+
+    def _check_finite(self, state: TrainState, step: int) -> None:
+        bad = int(state.bad_step)
+        if bad < 0:
+            return
+        rows = self.order.rows(bad)
+        ids = getattr(self._source, "ids", None)
+        names = [str(ids[r]) for r in rows] if ids is not None else [f"row {r}" for r in rows]
+        last = self.checkpoints.steps()
+        kept = f"checkpoint {last[-1]} is intact" if last else "no checkpoint was saved before"
+        raise RunError(
+            f"loss or gradient of {self.folder} is not finite at step {bad} (epoch {self.order.epoch(bad):.2f}), batch of "
+            f"{len(rows)} examples: {listing(names)}. Lower optim.learning_rate or set optim.clip_norm; {kept}"
+        )
+
+    def _evaluate(self, state: TrainState, step: int, log: MetricsLog, bar: Progress) -> TrainState:
+        """Writes the training curve since the last evaluation and the metrics on valid; returns the state with fresh sums."""
+        rate = bar.rate()
+        epoch = round(self.order.epoch(step), 6)
+        sums = jax.device_get(state.sums)
+        per_task = np.where(sums["measured"] > 0, sums["loss"] / np.maximum(sums["measured"], 1e-12), np.nan)
+        steps = float(sums["steps"])
+        row = {"step": step, "epoch": epoch, "split": "train", "loss": mean(per_task)}
+        row["grad_norm"] = float(sums["grad_norm"]) / max(steps, 1)
+        weights = sums["weights"] / max(steps, 1)
+        row["per_task"] = {
+            n: {"loss": float(a), "weight": float(w)} for n, a, w in zip(self.names, per_task, weights, strict=True)
+        }
+        log.write(row, {"train/examples_per_second": rate})
+        loss, summary, tasks = self.measure(evaluation_variables(state), self.valid)
+        log.write(
+            {"step": step, "epoch": epoch, "split": "valid", "loss": loss, "mean": summary, "per_task": tasks}, {}
+        )
+        value = loss if self.early.monitor == "loss" else summary.get(self.early.monitor, math.nan)
+        if self.early.monitor != "loss" and self.early.monitor not in summary:
+            raise InputError(
+                f"train.monitor: {self.early.monitor!r} is not defined for these tasks on valid: found {listing(summary) or 'none'}"
+            )
+        best = self.early.update(step, value)
+        shown = "  ".join(f"{k} {v:.4f}" for k, v in summary.items() if k in ("auroc", "auprc", "pearson", "spearman"))
+        bar.say(
+            f"step {step:,}/{self.total:,}  epoch {epoch:.1f}  train loss {row['loss']:.4f}  valid loss {loss:.4f}  {shown}"
+            f"{'  *' if best else ''}  [{rate:,.0f} examples/s]"
+        )
+        bar.restart_clock()
+        return state.replace(sums=self.devices.copy(zero_sums(len(self.names))))
+
+    def measure(self, variables: Any, data: Dataset) -> tuple[float, dict[str, float], dict[str, dict[str, float]]]:
+        """Returns mean loss, mean metrics, and both per task, of some weights on a data set with labels.
+
+        The loss is the plain one (no class weights, no smoothing), so that runs with different losses can be compared.
+        """
+        logits = self.predict_logits(variables, data)
+        values = self.losses.values(logits, shift=self.shift)
+        per_loss = plain_loss(self.losses, logits.astype(np.float64) - self.shift, data.targets)
+        per_metric = metrics.quick_metrics(values, data.targets, self.kinds)
+        summary = metrics.summarise(per_metric)
+        tasks = {
+            name: {"loss": float(per_loss[i])}
+            | {k: float(v[i]) for k, v in per_metric.items() if self.kinds[i] in metrics.METRICS[k].kinds}
+            for i, name in enumerate(self.names)
+        }
+        return mean(per_loss), summary, tasks
+
+    def predict_logits(self, variables: Any, data: Dataset) -> np.ndarray:
+        """Returns float32 `[N, T]` logits of a data set."""
+        inputs = {"codes": data.codes, **data.inputs}
+        return self.logits(variables, inputs, self.spec.train.eval_batch_size)
+
+    def _save(self, state: TrainState, step: int, reason: str) -> None:
+        self.checkpoints.save(jax.device_get(state), step, {"early": self.early.state(), "reason": reason})
+        latest = self.checkpoints.steps()[-self.spec.train.keep_checkpoints :]
+        self.checkpoints.keep([*latest, self.early.best_step])
+        self._beat(step)
+
+    def _finish(self, step: int, reason: str) -> Fitted:
+        """Loads the best weights from disk, so that a resumed run ends with the same bytes as one that was not."""
+        best = self.early.best_step
+        leaves = self.checkpoints.load(best)
+        variables = best_variables(leaves, self.spec.optim.ema > 0)
+        value = math.nan if self.early.best_value is None else self.early.best_value
+        seconds = {"to_first_step": self._clock.get("first_step", math.nan), "all": time.monotonic() - self._began}
+        return Fitted(variables, best, value, step, reason, seconds)
+
+
+def best_variables(leaves: dict[str, np.ndarray], ema: bool) -> dict[str, Any]:
+    """Returns what `model.apply` needs from the leaves of a checkpoint."""
+    tree = nest(leaves)
+    return {"params": tree["ema"] if ema else tree["params"], **tree.get("model_state", {})}
+
+
+def make_order(train: Dataset, config: TrainConfig, seed: int) -> BatchOrder:
+    """Returns the order of the training rows, with a fixed share of positives when the config asks for it."""
+    groups = shares = None
+    if config.balance:
+        column = first_binary_task(train.tasks)
+        groups = (train.targets[:, column] > 0.5).astype(np.int64)
+        shares = {0: 1 - config.balance, 1: config.balance}
+    return BatchOrder(len(train), config.batch_size, seed, groups, shares)
+
+
+def balanced_share(train: Dataset, config: TrainConfig) -> dict[int, float]:
+    """Returns the share of positives in the batches by task column, where batches are balanced."""
+    return {first_binary_task(train.tasks): config.balance} if config.balance else {}
+
+
+def first_binary_task(tasks: Sequence[Task]) -> int:
+    """Returns the column of the first binary task, the one that batches are balanced by."""
+    for column, task in enumerate(tasks):
+        if task.kind == "binary":
+            return column
+    raise InputError("train.balance: expected a binary task to balance by, found none. Set it to 0")
+
+
+def plain_loss(losses: TaskLosses, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Returns float64 `[T]` mean loss over measured examples without class weights or smoothing (NaN where none is)."""
+    known = ~np.isnan(targets)
+    y = np.where(known, targets, 0).astype(np.float64)
+    z = logits.astype(np.float64)
+    logistic = np.logaddexp(0, z) - y * z
+    poisson = np.exp(np.minimum(z, 80.0)) - y * z
+    square = 0.5 * (z - (y - losses.center) / losses.scale) ** 2
+    each = np.where(losses.binary, logistic, np.where(losses.count, poisson, square))
+    n = known.sum(0)
+    return np.where(n > 0, np.where(known, each, 0).sum(0) / np.maximum(n, 1), np.nan)
+
+
+def mean(values: np.ndarray) -> float:
+    """Returns the mean over defined values, NaN when there is none."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else math.nan
