@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from dragon_jax.errors import InputError
 from dragon_jax.evaluation.chance import verdict
 from dragon_jax.evaluation.run import evaluate_run
+from dragon_jax.reports.compare import Comparison, compare_runs
 from dragon_jax.reports.page import write_report
 from dragon_jax.runs.directory import RunDir
 from dragon_jax.runs.fit import Trained, fit
@@ -19,7 +20,7 @@ from dragon_jax.runs.predictor import load as _load
 from dragon_jax.runs.settings import template
 from dragon_jax.runtime import enable_compilation_cache
 
-__all__ = ["evaluate", "load", "report", "template", "train"]
+__all__ = ["compare", "evaluate", "load", "report", "template", "train"]
 
 
 def _print(line: str) -> None:
@@ -98,3 +99,17 @@ def report(run: str | os.PathLike) -> Path:
     if not folder.exists():
         raise InputError(f"{folder} is no run directory: expected one made by 'dragon train'")
     return write_report(folder.path)
+
+
+def compare(
+    runs: Sequence[str | os.PathLike],
+    *,
+    split: str = "valid",
+    allow_different_data: bool = False,
+    out: str | os.PathLike | None = None,
+) -> Comparison:
+    """Compares runs on one split; see `reports.compare.compare_runs`. With `out`, also writes TSV and page there."""
+    comparison = compare_runs([os.fspath(r) for r in runs], split, allow_different_data=allow_different_data)
+    if out is not None:
+        comparison.write(os.fspath(out))
+    return comparison

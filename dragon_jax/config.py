@@ -90,17 +90,16 @@ def _fit(value: Any, hint: Any, where: str) -> Any:
         return build(hint, value, where)
     options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
     origins = {typing.get_origin(o) or o for o in options}
-    if isinstance(value, list) and tuple in origins:
-        value = tuple(value)
-    if isinstance(value, tuple):
-        inner = [a for o in options if typing.get_origin(o) is tuple for a in typing.get_args(o)]
-        if float in inner and all(type(v) in (int, float) for v in value):
-            value = tuple(float(v) for v in value)
+    # beartype looks at one random item of a container only, so items are fitted one by one
+    if isinstance(value, (list, tuple)) and tuple in origins:
+        inner = next((typing.get_args(o) for o in options if typing.get_origin(o) is tuple), ())
+        if len(inner) == 2 and inner[1] is Ellipsis:
+            inner = (inner[0],) * len(value)
+        if len(inner) == len(value):
+            value = tuple(_fit(v, h, f"{where}[{k}]") for k, (v, h) in enumerate(zip(value, inner, strict=True)))
     if isinstance(value, Mapping) and dict in origins:
-        value = {k: tuple(v) if isinstance(v, list) else v for k, v in value.items()}
-        inner = [typing.get_args(o) for o in options if typing.get_origin(o) is dict]
-        if inner and inner[0] and inner[0][1] is float:
-            value = {k: float(v) if type(v) is int else v for k, v in value.items()}
+        inner = next((typing.get_args(o) for o in options if typing.get_origin(o) is dict), (Any, Any))
+        value = {k: _fit(v, inner[1], f"{where}.{k}") for k, v in value.items()}
     if type(value) is int and float in origins and int not in origins:
         value = float(value)
     if isinstance(value, bool) and bool not in origins and Any not in origins:

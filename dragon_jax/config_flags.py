@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import importlib.util
+import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from dragon_jax.errors import InputError, nearest, show
 
 
 def load_config(spec: str, overrides: Sequence[str] = ()) -> Any:
-    """Returns the `ConfigDict` of a config file with overrides applied. The file is executed.
+    """Returns the `ConfigDict` of a config file with overrides applied. The file is executed, once.
 
     Args:
         spec: path of a Python file with `get_config()`, and after a colon the argument it is called with.
@@ -21,73 +22,91 @@ def load_config(spec: str, overrides: Sequence[str] = ()) -> Any:
     Raises:
         InputError: no such file, an error inside it, an unknown field, or a value of the wrong type.
     """
-    path = spec.partition(":")[0]
-    if not Path(path).is_file():
-        near = sorted(str(p) for p in Path(path).parent.glob("*.py")) if Path(path).parent.is_dir() else []
-        raise InputError(f"--config: no such file {show(path)}{nearest(path, near)}")
-    config = _read(spec, [])
-    if not hasattr(config, "to_dict"):
-        raise InputError(
-            f"{path}: get_config() returned {type(config).__name__}, expected an ml_collections.ConfigDict"
-        )
+    config = _execute(spec)
     known = _names(config)
-    fields = [re.split("=", word.removeprefix("--config."), maxsplit=1) for word in overrides]
-    for parts in fields:
-        if parts[0] not in known:
-            raise InputError(f"--config.{show(parts[0])}: no such field{nearest(parts[0], known)}")
-        if len(parts) == 1:
-            raise InputError(f"--config.{parts[0]}: expected --config.{parts[0]}=VALUE")
-    for word, (name, value) in zip(overrides, fields, strict=True):
-        try:
-            _read(spec, [word])
-        except InputError as e:
-            kind = type(_at(config, name)).__name__
-            raise InputError(
-                f"--config.{name}: expected a value like {show(repr(_at(config, name)))} ({kind}), found {show(repr(value))}"
-            ) from e
-    return _read(spec, list(overrides)) if overrides else config
+    for word in overrides:
+        name, equals, value = word.removeprefix("--config.").partition("=")
+        if name not in known:
+            raise InputError(f"--config.{show(name)}: no such field{nearest(name, known)}")
+        if not equals:
+            raise InputError(f"--config.{name}: expected --config.{name}=VALUE")
+        _override(config, word, name, value)
+    return config
 
 
-def _read(spec: str, words: list[str]) -> Any:
-    from absl import flags
-    from ml_collections import config_flags
-
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
+def load_module(spec: str) -> tuple[Any, str]:
+    """Returns a config file as a module, executed afresh, and the argument after the colon (empty when there is none)."""
+    path, _, argument = spec.partition(":")
+    file = Path(path).expanduser()
+    if not file.is_file():
+        near = sorted(str(p) for p in Path(path).parent.glob("*.py")) if Path(path).parent.is_dir() else []
+        raise InputError(f"--config: no such file {show(path, 200)}{nearest(path, near)}")
+    found = importlib.util.spec_from_file_location(f"dragon_config_{file.stem}", file)
+    assert found is not None and found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.path.insert(0, str(file.parent))  # a config may import its neighbours
     try:
-        values(["dragon", f"--config={spec}", *words])
-        return values.config
+        found.loader.exec_module(module)
     except InputError:
         raise
     except Exception as e:
-        if isinstance(e.__cause__, InputError):
-            raise e.__cause__ from e
-        raise InputError(_where(e, spec)) from e
+        raise InputError(_where(e, path)) from e
+    finally:
+        sys.path.remove(str(file.parent))
+    return module, argument
 
 
-def _where(error: Exception, spec: str) -> str:
-    """The sentence for an exception inside a config file, with the line it came from."""
+def _execute(spec: str) -> Any:
+    module, argument = load_module(spec)
     path = spec.partition(":")[0]
-    root: BaseException = error
-    while root.__cause__ is not None:
-        root = root.__cause__
-    if isinstance(root, InputError):
-        return str(root)
-    if isinstance(root, SyntaxError):
-        return f"{path}, line {root.lineno}: not Python ({root.msg})"
-    lines = [f.lineno for f in traceback.extract_tb(root.__traceback__) if Path(f.filename).name == Path(path).name]
+    if not callable(getattr(module, "get_config", None)):
+        raise InputError(f"{path}: expected a function get_config(), found none")
+    try:
+        config = module.get_config(argument) if argument else module.get_config()
+    except InputError:
+        raise
+    except Exception as e:
+        raise InputError(_where(e, path)) from e
+    if not hasattr(config, "to_dict"):
+        raise InputError(f"{path}: get_config() returned {type(config).__name__}, expected an ml_collections.ConfigDict")
+    return config
+
+
+def _override(config: Any, word: str, name: str, value: str) -> None:
+    """Lets config_flags parse one override into the config, in place."""
+    from absl import flags
+    from ml_collections import config_flags
+
+    before = _at(config, name)
+    if hasattr(before, "to_dict"):
+        raise InputError(f"--config.{name}: a section cannot be given a value. Name one of its fields")
+    values = flags.FlagValues()
+    try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=["dragon", word])
+        values(["dragon", word])
+    except Exception as e:
+        kind = "" if before is None else f" ({type(before).__name__})"
+        raise InputError(
+            f"--config.{name}: expected a value like {show(repr(before))}{kind}, found {show(repr(value))}"
+        ) from e
+
+
+def _where(error: Exception, path: str) -> str:
+    """The sentence for an exception inside a config file, with the line it came from."""
+    if isinstance(error, SyntaxError):
+        return f"{path}, line {error.lineno}: not Python ({error.msg})"
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == Path(path).expanduser()]
     place = f"{path}, line {lines[-1]}" if lines else path
-    return f"{place}: {type(root).__name__}: {show(root, 200)}"
+    return f"{place}: {type(error).__name__}: {show(str(error).split('. Other fields')[0], 200)}"
 
 
 def _names(config: Any, prefix: str = "") -> list[str]:
     """Dotted names of all fields, sections included."""
     names = []
     for key in config.keys():
-        value = config.get_ref(key).get() if config.get_type(key) else config[key]
         names.append(prefix + key)
-        if hasattr(value, "to_dict"):
-            names += _names(value, f"{prefix}{key}.")
+        if hasattr(config[key], "to_dict"):
+            names += _names(config[key], f"{prefix}{key}.")
     return names
 
 

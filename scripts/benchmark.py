@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 """How long our training step and prediction take beside the same network in PyTorch, on this machine.
 
-    python scripts/benchmark.py --out=benchmark            (about four minutes on two cores; needs the extra `bench`)
+    python scripts/benchmark.py --out=benchmark            (a few minutes on two cores; needs the extra `bench`)
     python scripts/benchmark.py --only=deepbind --rounds=11
 
-Each side lives in a process of its own, and the two take turns: while one works, the other sleeps. Both get the same
-weights, batches, threads and float32; before anything is timed, logits must agree to 1e-4, and again after training
-steps on both sides. A row's ratio is the time of the other side over ours, worked out round by round: above 1, ours is
-faster. Times are medians over rounds, ranges are smallest and largest.
+Each side lives in a process of its own, and they take turns: while one works, the others sleep. All get the same
+weights, batches, threads and float32; before anything is timed, logits must agree to 1e-4, and again (to 1e-3) after
+training steps on all sides. A row's ratio is the time of the other side over ours, worked out round by round: above 1,
+ours is faster. Times are medians over rounds, ranges are smallest and largest.
+
+PyTorch runs twice, with OpenMP threads that wait actively (its default) and passively, and each row is timed against
+the faster of the two: on a machine that does other work besides, active waiting alone can make it look ten times slower
+than it is.
 
 What is timed. Training: one whole step on a batch that lies on the device, loss, gradients and Adam included; ours
 starts from one-byte codes and makes the one-hot inside the step, keeps training sums and checks for non-finite values,
@@ -35,30 +39,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmark_sides import CASES, PREDICTED, Case, examples, pin, serve, versions
+from benchmark_sides import CASES, PREDICTED, Case, clock, examples, pin, serve, versions
 
-CHECK_STEPS = 3  # training steps on both sides before the second comparison
+CHECK_STEPS = 3  # training steps on all sides before the second comparison
+WAITING = ("active", "passive")  # of PyTorch's OpenMP threads
+Timed = tuple[float, float]  # seconds of wall clock and of CPU time
 
 
 class Side:
-    """The other end of the pipe: calls methods of a worker in its process."""
+    """Calls methods of a worker that lives in a process of its own."""
 
-    def __init__(self, side: str, threads: int, compiled: bool):
-        self.side = side
+    def __init__(self, side: str, options: argparse.Namespace, waiting: str = ""):
         context = multiprocessing.get_context("spawn")
+        self.side = side
         self._pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, side, threads, compiled), daemon=True)
+        arguments = (theirs, side, options.threads, options.torch_compile, waiting)
+        self.process = context.Process(target=serve, args=arguments, daemon=True)
         self.process.start()
         theirs.close()
 
     def __call__(self, name: str, *arguments: Any) -> Any:
-        self._pipe.send((name, arguments))
         try:
+            self._pipe.send((name, arguments))
             return self._pipe.recv()
-        except EOFError:
-            raise SystemExit(
-                f"benchmark: the {self.side} process failed, its message is above. Nothing was written"
-            ) from None
+        except (EOFError, OSError):
+            raise SystemExit(f"benchmark: the process of side {self.side} failed; its message is above") from None
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -66,80 +71,82 @@ class Side:
         self.process.join(10)
 
 
-def alternate(first: Callable[[], float], second: Callable[[], float], rounds: int) -> tuple[list[float], list[float]]:
-    """Times both in turns, each going first in every other round."""
-    a, b = [], []
+def alternate(sides: list[Callable[[], Timed]], rounds: int) -> list[list[Timed]]:
+    """Times all sides in turns; another one begins in every round."""
+    times: list[list[Timed]] = [[] for _ in sides]
     for i in range(rounds):
-        for timed, into in ((first, a), (second, b))[:: 1 if i % 2 == 0 else -1]:
-            into.append(timed())
-    return a, b
+        for k in range(len(sides)):
+            which = (i + k) % len(sides)
+            times[which].append(sides[which]())
+    return times
 
 
-def row(name: str, ours: list[float], other: list[float], **more: Any) -> dict[str, Any]:
-    """Medians, ranges and round-by-round ratios of two lists of seconds."""
-    ratios = [b / a for a, b in zip(ours, other, strict=True)]
+def row(name: str, ours: list[Timed], other: list[Timed], **more: Any) -> dict[str, Any]:
+    """Medians, ranges and round-by-round ratios of two lists of times."""
 
     def spread(values: list[float]) -> dict[str, float]:
         return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
-    return {
-        "name": name,
-        "rounds": len(ours),
-        "ours": spread(ours),
-        "other": spread(other),
-        "ratio": spread(ratios),
-    } | more
+    def summary(which: int) -> dict[str, Any]:
+        a, b = [t[which] for t in ours], [t[which] for t in other]
+        return {"ours": spread(a), "other": spread(b), "ratio": spread([y / x for x, y in zip(a, b, strict=True)])}
+
+    return {"name": name, "rounds": len(ours), **summary(0), "cpu_time": summary(1)} | more
 
 
 def agree(what: str, a: np.ndarray, b: np.ndarray, tolerance: float) -> float:
+    """Returns the largest difference, or ends the program: times of different numbers are worth nothing."""
     difference = float(np.max(np.abs(a - b) / (1 + np.abs(a))))
     if not difference <= tolerance:
-        raise SystemExit(
-            f"benchmark: {what} differ by {difference:.1e}: expected at most {tolerance:.0e}. Nothing was timed"
-        )
+        raise SystemExit(f"benchmark: {what} differ by {difference:.1e}: expected at most {tolerance:.0e}")
     return difference
+
+
+def compare(sides: list[Side], network: str, what: str, tolerance: float) -> float:
+    """Returns the largest difference between our logits and those of the other sides, on sequences new to all."""
+    codes = examples(network, PREDICTED, 99)[0]
+    ours, *others = (side("predict", network, codes) for side in sides)
+    return max(agree(what, ours, other, tolerance) for other in others)
 
 
 def networks(cases: list[Case], options: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Times all cases and returns their rows, and what both sides say about themselves."""
-    ours, other = (Side(s, options.threads, options.torch_compile) for s in ("ours", "torch"))
+    ours = Side("ours", options)
+    others = {waiting: Side("torch", options, waiting) for waiting in WAITING}
+    every = [ours, *others.values()]
     rows = []
     try:
-        about = {"ours": ours("about"), "torch": other("about")}
+        about = {"ours": ours("about"), "torch": others["active"]("about")}
         for network in dict.fromkeys(case.network for case in cases):
-            with tempfile.TemporaryDirectory() as folder:
-                weights = str(Path(folder) / "weights.npz")
-                ours("build", network, weights)
-                other("build", network, weights)
-            codes = examples(network, PREDICTED, 99)[0]
             mine = [case for case in cases if case.network == network]
-            first = {case: (ours("prepare", case), other("prepare", case)) for case in mine}
-            before = agree(
-                f"logits of {network}", ours("predict", network, codes), other("predict", network, codes), 1e-4
-            )
-            after = before
+            with tempfile.TemporaryDirectory() as folder:
+                for side in every:  # ours comes first and writes the weights
+                    side("build", network, str(Path(folder) / "weights.npz"))
+            first = {case: [side("prepare", case) for side in every] for case in mine}
+            checked = {"difference": compare(every, network, f"logits of {network}", 1e-4)}
             if training := [case for case in mine if case.task == "train"]:
-                ours("time", training[0], CHECK_STEPS)
-                other("time", training[0], CHECK_STEPS)
-                trained = ours("predict", network, codes), other("predict", network, codes)
-                after = agree(f"logits of {network} after {CHECK_STEPS} training steps", *trained, 1e-3)
+                for side in every:
+                    side("time", training[0], CHECK_STEPS)
+                what = f"logits of {network} after {CHECK_STEPS} training steps"
+                checked["difference_after_steps"] = compare(every, network, what, 1e-3)
             for case in mine:
-                slowest = max(ours("time", case, 2), other("time", case, 2))
-                count = max(1, int(options.seconds / slowest))
-                turns = [functools.partial(side, "time", case, count) for side in (ours, other)]
-                timed = alternate(turns[0], turns[1], options.rounds)
-                seconds = dict(zip(("compile_s", "torch_first_call_s"), first[case], strict=True))
-                checked = {"difference": before, "difference_after_steps": after, "calls_per_round": count}
-                rows.append(row(case.name, *timed, **seconds, **checked))
+                count = max(1, int(options.seconds / min(side("time", case, 3)[0] for side in every)))
+                turns = [functools.partial(side, "time", case, count) for side in every]
+                trial = [statistics.median(wall for wall, _ in times) for times in alternate(turns[1:], 5)]
+                better = trial.index(min(trial))
+                timed = alternate([turns[0], turns[1 + better]], options.rounds)
+                more = {"compile_s": first[case][0], "torch_first_call_s": first[case][1]}
+                more |= {"calls_per_turn": count, "torch_waits": WAITING[better]}
+                rows.append(row(case.name, *timed, **more, **checked))
                 print_rows(rows[-1:])
     finally:
-        ours.close()
-        other.close()
+        for side in every:
+            side.close()
     return rows, about
 
 
 def against_sklearn(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Times k-mer counts and auROC of many tasks against scikit-learn, in this process, after checking that they agree."""
+    """Times k-mer counts and auROC of many tasks against scikit-learn, here, after checking that they agree."""
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.metrics import roc_auc_score
 
@@ -153,58 +160,52 @@ def against_sklearn(options: argparse.Namespace) -> list[dict[str, Any]]:
     targets = (rng.random(predictions.shape) < 0.05).astype(np.float32)
     kinds = ["binary"] * 919
 
-    def ours_counts():
+    def our_counts() -> np.ndarray:
         return dna.kmer_counts(dna.encode_many(sequences), 6, canonical=False)
 
-    def ours_auroc():
-        return metrics.task_metrics(predictions, targets, kinds, ["auroc"])["auroc"]
-
-    def their_counts():
+    def their_counts() -> np.ndarray:
         return vectorizer.transform(sequences).toarray()
 
-    def their_auroc():
+    def our_auroc() -> np.ndarray:
+        return metrics.task_metrics(predictions, targets, kinds, ["auroc"])["auroc"]
+
+    def their_auroc() -> np.ndarray:
         return np.array([roc_auc_score(targets[:, t], predictions[:, t]) for t in range(919)])
 
     rows = []
     for name, mine, theirs, rounds in (
-        ("6-mer counts, 2,000 x 101 bp (scikit-learn CountVectorizer)", ours_counts, their_counts, options.rounds),
-        ("auROC, 919 x 20,000 (loop over roc_auc_score)", ours_auroc, their_auroc, min(3, options.rounds)),
+        ("6-mer counts, 2,000 x 101 bp (CountVectorizer)", our_counts, their_counts, options.rounds),
+        ("auROC, 919 x 20,000 (loop over roc_auc_score)", our_auroc, their_auroc, min(3, options.rounds)),
     ):
         difference = agree(name, np.asarray(mine(), np.float64), np.asarray(theirs(), np.float64), 1e-6)
-        rows.append(row(name, *alternate(timer(mine), timer(theirs), rounds), difference=difference))
+        timed = alternate([functools.partial(clock, mine), functools.partial(clock, theirs)], rounds)
+        rows.append(row(name, *timed, difference=difference))
         print_rows(rows[-1:])
     return rows
 
 
-def timer(function: Callable[[], Any]) -> Callable[[], float]:
-    def timed() -> float:
-        started = time.perf_counter()
-        function()
-        return time.perf_counter() - started
-
-    return timed
-
-
-# ---------------------------------------------------------------------------------------------------- the report
-
-HEADINGS = ("what", "ours, ms", "other, ms", "other / ours", "compile, s", "first call of PyTorch, s")
+HEADINGS = ("what", "ours, ms", "other, ms", "other / ours", "compile, s", "torch's first, s")
+_LINE = "{:<48} {:>24} {:>24} {:>18} {:>10} {:>16}"
 
 
 def cells(r: dict[str, Any]) -> tuple[str, ...]:
-    def span(values: dict[str, float], scale: float, digits: int) -> str:
-        median, low, high = (f"{values[k] * scale:.{digits}f}" for k in ("median", "min", "max"))
+    """One row of the table as text."""
+
+    def span(values: dict[str, float], scale: float) -> str:
+        median, low, high = (f"{values[k] * scale:.2f}" for k in ("median", "min", "max"))
         return f"{median} ({low}-{high})"
 
-    compile_s, first = (f"{r[k]:.2f}" if k in r else "" for k in ("compile_s", "torch_first_call_s"))
-    return r["name"], span(r["ours"], 1e3, 2), span(r["other"], 1e3, 2), span(r["ratio"], 1, 2), compile_s, first
+    once = (f"{r[k]:.2f}" if k in r else "" for k in ("compile_s", "torch_first_call_s"))
+    return r["name"], span(r["ours"], 1e3), span(r["other"], 1e3), span(r["ratio"], 1), *once
 
 
 def print_rows(rows: list[dict[str, Any]]) -> None:
     for r in rows:
-        print("{:<62} {:>26} {:>26} {:>20} {:>6} {:>6}".format(*cells(r)), flush=True)
+        print(_LINE.format(*cells(r)), flush=True)
 
 
 def markdown(report: dict[str, Any]) -> str:
+    """The table as Markdown, with machine and versions below."""
     machine = report["machine"]
     lines = [f"`{report['command']}`, {report['date']}", ""]
     lines += ["| " + " | ".join(HEADINGS) + " |", "|" + " --- |" * len(HEADINGS)]
@@ -214,14 +215,12 @@ def markdown(report: dict[str, Any]) -> str:
         "Median (smallest-largest) over alternating rounds; ratios round by round, above 1 ours is faster.",
         "",
     ]
-    lines += [f"- {machine['cpu']}, {machine['threads']} of {machine['cores']} cores, load average {machine['load']}"]
+    lines += [f"- {machine['cpu']}, {machine['threads']} of {machine['cores']} cores; load average {machine['load']}"]
     for side, about in report["sides"].items():
         lines.append(f"- {side}: {about['device']}; " + ", ".join(f"{k} {v}" for k, v in about["versions"].items()))
     lines.append(f"- Python {machine['python']}, NumPy {machine['numpy']}, scikit-learn {machine['scikit-learn']}")
-    worst = max((max(r["difference"], r.get("difference_after_steps", 0.0)) for r in report["rows"]), default=0.0)
-    return "\n".join(
-        [*lines, f"- largest difference between the two sides before timing, and after steps: {worst:.1e}", ""]
-    )
+    worst = max(max(r["difference"], r.get("difference_after_steps", 0.0)) for r in report["rows"])
+    return "\n".join([*lines, f"- largest difference between the sides, before timing: {worst:.1e}", ""])
 
 
 def cpu_model() -> str:
@@ -232,44 +231,47 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def main() -> int:
+def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", choices=["convnet", "deepbind", "sklearn"], help="one part instead of all three")
     parser.add_argument("--threads", type=int, default=2, help="CPU cores for each side (default 2)")
     parser.add_argument("--rounds", type=int, default=21, help="alternating rounds per row (default 21)")
     parser.add_argument(
-        "--seconds", type=float, default=0.3, help="length of one turn of the slower side (default 0.3)"
+        "--seconds", type=float, default=0.3, help="length of one turn of the faster side (default 0.3)"
     )
     parser.add_argument(
         "--torch-compile", action="store_true", help="use torch.compile (needs a C++ compiler on a CPU)"
     )
     parser.add_argument("--out", help="also write OUT.json and OUT.md")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if min(options.threads, options.rounds) < 1 or not options.seconds > 0:
         parser.error("--threads, --rounds and --seconds: expected numbers above 0")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse(arguments)
     if options.only != "sklearn" and importlib.util.find_spec("torch") is None:
         print(
-            "benchmark: PyTorch is not installed: expected the extra 'bench'. Run ./scripts/setup bench, or pass --only=sklearn",
+            "benchmark: PyTorch is not installed: expected the extra 'bench'. Run ./scripts/setup bench, "
+            "or pass --only=sklearn",
             file=sys.stderr,
         )
         return 2
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # two processes share one GPU
-    load = os.getloadavg() if hasattr(os, "getloadavg") else (0.0,)
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # all processes share one GPU
+    load = os.getloadavg()
     if load[0] > 0.5:
-        print(
-            f"note: load average is {load[0]:.1f}; other work on this machine makes these times unreliable",
-            file=sys.stderr,
-        )
+        print(f"note: load average {load[0]:.1f}: other work on this machine makes times unsteady", file=sys.stderr)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     pin(options.threads)
-    print("{:<62} {:>26} {:>26} {:>20} {:>6} {:>6}".format(*HEADINGS[:4], "comp.", "first"))
+    print(_LINE.format(*HEADINGS))
     rows, sides = [], {}
     if options.only != "sklearn":
         rows, sides = networks([c for c in CASES if options.only in (None, c.network)], options)
     if options.only in (None, "sklearn"):
         rows += against_sklearn(options)
     report = {
-        "command": " ".join(["scripts/benchmark.py", *sys.argv[1:]]),
+        "command": " ".join(["scripts/benchmark.py", *(sys.argv[1:] if arguments is None else arguments)]),
         "date": time.strftime("%Y-%m-%d"),
         "machine": {
             "cpu": cpu_model(),

@@ -11,16 +11,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
-from dragon_jax import dna, metrics
-from dragon_jax.baselines import regression
+from dragon_jax import dna
 from dragon_jax.config import check_range
 from dragon_jax.data.dataset import Dataset, Task
 from dragon_jax.errors import InputError, listing, nearest
 
 _LARGEST_K = 8  # 32,896 canonical words; one float32 row takes 128 KiB
-_CLOSED_FORM = 16_384  # largest number of features whose matrix (2 GiB in float64) ridge regression solves
 _ROWS = 4096
 
 
@@ -54,11 +52,9 @@ class KmerConfig:
     per_task: bool = True
 
     def __post_init__(self):
-        if isinstance(self.k, int):
-            object.__setattr__(self, "k", (self.k,))
-        if not self.k or len(set(self.k)) != len(self.k):
+        if not self.lengths or len(set(self.lengths)) != len(self.lengths):
             raise ValueError(f"k: expected one or more different lengths, found {self.k}")
-        for k in self.k:
+        for k in self.lengths:
             check_range("k", k, 1, _LARGEST_K)
         if not self.strengths or not all(np.isfinite(s) and s > 0 for s in self.strengths):
             raise ValueError(f"strengths: expected one or more positive numbers, found {self.strengths}")
@@ -108,9 +104,11 @@ class KmerConfig:
             progress: gets lines of text.
 
         Raises:
-            InputError: a task that cannot be fitted, too many features for the closed form, or no valid rows to choose by.
+            InputError: a task that cannot be fitted, too many features for linear regression, or no valid rows.
         """
-        return _fit(self, train, valid, progress)
+        from dragon_jax.baselines.kmer_fit import fit
+
+        return fit(self, train, valid, progress)
 
     def from_state(self, tasks: Sequence[Task], length: int, state: Mapping[str, np.ndarray]) -> KmerModel:
         """Returns the model whose `state()` this is.
@@ -121,8 +119,12 @@ class KmerConfig:
         shapes = {"weights": (len(self.words), len(tasks)), "bias": (len(tasks),)}
         shapes |= {"scale": (len(self.words),), "strengths": (len(tasks),)}
         found = {name: np.shape(state[name]) for name in shapes if name in state}
-        if wrong := [f"{n}: expected {s}, found {found.get(n, 'none')}" for n, s in shapes.items() if found.get(n) != s]:
-            raise InputError(f"stored k-mer model does not fit its config: {'; '.join(wrong)}. Was config.json changed?")
+        if wrong := [
+            f"{n}: expected {s}, found {found.get(n, 'none')}" for n, s in shapes.items() if found.get(n) != s
+        ]:
+            raise InputError(
+                f"stored k-mer model does not fit its config: {'; '.join(wrong)}. Was config.json changed?"
+            )
         return KmerModel(self, tuple(tasks), length, **{name: np.asarray(state[name]) for name in shapes})
 
 
@@ -168,7 +170,7 @@ class KmerModel:
         for start in range(0, len(codes), batch_size):
             rows = slice(start, start + batch_size)
             result[rows] = self.config.features(codes[rows]) @ self.weights + self.bias
-        return result if raw else _values(result, self.tasks)
+        return result if raw else values(result, self.tasks)
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns what `KmerConfig.from_state` needs, as arrays."""
@@ -182,15 +184,16 @@ class KmerModel:
         fits = ", ".join(f"{regressions[k]} regression for {n} {k} task{'s' * (n > 1)}" for k, n in kinds.items() if n)
         strengths, times = np.unique(self.strengths, return_counts=True)
         chosen = ", ".join(f"{s:g} ({n})" for s, n in zip(strengths, times, strict=True))
+        words = f"{'canonical ' * c.canonical}words of {listing(c.lengths)} bases"
         return (
             f"kmer: {self.length} bases, {fits}\n"
-            f"  features: {features:,} {'canonical ' * c.canonical}words of {listing(c.lengths)} bases ({c.transform})\n"
+            f"  features: {features:,} {words} ({c.transform})\n"
             f"  parameters: {features * tasks + tasks:,}\n"
             f"  strength of the penalty (tasks): {chosen}"
         )
 
     def top_words(self, task: str, n: int = 10) -> list[tuple[str, float]]:
-        """Returns the n words that speak most for a task, with the change of `raw` per standard deviation of the feature.
+        """Returns the n words that speak most for a task, with the effect of one standard deviation of each on `raw`.
 
         Raises:
             InputError: there is no such task.
@@ -199,84 +202,15 @@ class KmerModel:
         if task not in names:
             raise InputError(f"no task called {task!r}{nearest(task, names)}. Tasks: {listing(names)}")
         effect = self.weights[:, names.index(task)] * self.scale
-        best: Int64[np.ndarray, " n"] = np.argsort(-effect, kind="stable")[:n]
+        best = np.argsort(-effect, kind="stable")[:n]
         words = self.config.words
         return [(words[i], float(effect[i])) for i in best]
 
 
-def _values(raw: Float32[np.ndarray, "N T"], tasks: Sequence[Task]) -> Float32[np.ndarray, "N T"]:
+def values(raw: Float32[np.ndarray, "N T"], tasks: Sequence[Task]) -> Float32[np.ndarray, "N T"]:
     """Probability, value or rate of log-odds, value or log rate."""
     wide = raw.astype(np.float64)
     with np.errstate(over="ignore"):
         probability, rate = 1 / (1 + np.exp(-wide)), np.exp(np.minimum(wide, 80))  # float32 ends near exp(88)
     kinds = np.array([t.kind for t in tasks])
     return np.where(kinds == "binary", probability, np.where(kinds == "count", rate, wide)).astype(np.float32)
-
-
-def _check(config: KmerConfig, train: Dataset, valid: Dataset | None) -> None:
-    for task, y in zip(train.tasks, train.targets.T, strict=True):
-        seen = y[~np.isnan(y)]
-        if not seen.size:
-            raise InputError(
-                f"task {task.name!r} has no label in split 'train' ({len(y):,} missing). Remove it or change the split"
-            )
-        if task.kind == "binary" and seen.min() == seen.max():
-            raise InputError(
-                f"task {task.name!r} has only the label {seen[0]:g} in split 'train': expected 0 and 1. "
-                "Remove it or change the split"
-            )
-        if task.kind == "count" and not seen.any():
-            raise InputError(f"task {task.name!r} counts nothing in split 'train'. Remove it or change the split")
-    closed = any(t.kind == "real" or (t.kind == "binary" and config.kind == "linear") for t in train.tasks)
-    if closed and len(config.words) > _CLOSED_FORM:
-        raise InputError(
-            f"model.k={config.lengths} gives {len(config.words):,} features: expected at most {_CLOSED_FORM:,} for linear "
-            "regression. Use shorter words"
-        )
-    if len(config.strengths) > 1 and (valid is None or not len(valid)):
-        raise InputError(
-            f"model.strengths names {len(config.strengths)} strengths: expected a valid split to choose by, found none. "
-            "Give one strength or a valid split"
-        )
-
-
-def _fit(
-    config: KmerConfig, train: Dataset, valid: Dataset | None, progress: Callable[[str], None]
-) -> KmerModel:
-    _check(config, train, valid)
-    progress(f"counting words in {len(train):,} sequences")
-    x = config.features(train.codes, extra=1)
-    center, spread = _standardise(x)
-    divisor = np.sqrt((spread**2).mean()) if config.scale == "common" else np.where(spread > 0, spread, 1)
-    if not np.all(divisor > 0):
-        raise InputError("all training sequences hold the same words: expected sequences that differ")
-    x[:, :-1] = (x[:, :-1] - center) / divisor
-    strengths = tuple(sorted(config.strengths, reverse=True))
-    theta = np.empty((len(strengths), x.shape[1], len(train.tasks)))
-    kinds = np.array([t.kind for t in train.tasks])
-    for kind in ("binary", "real", "count"):
-        mine = kinds == kind
-        if not mine.any():
-            continue
-        y = train.targets[:, mine]
-        if kind == "real" or (kind == "binary" and config.kind == "linear"):
-            progress(f"linear regression of {mine.sum()} {kind} task{'s' * (mine.sum() > 1)}")
-            theta[:, :, mine] = regression.ridge(x, y, train.weights, strengths)
-        else:
-            family = regression.LOGISTIC if kind == "binary" else regression.POISSON
-            theta[:, :, mine] = regression.generalised(x, y, train.weights, strengths, family, say=progress)
-    held = x[:0] if valid is None else config.features(valid.codes, extra=1)
-    held[:, :-1] = (held[:, :-1] - center) / divisor
-    if config.kind == "linear" and (kinds == "binary").any():
-        _to_log_odds(theta, kinds == "binary", (x, train.targets), None if valid is None else (held, valid.targets))
-    chosen = np.zeros(len(kinds), np.int64)
-    if len(strengths) > 1:
-        assert valid is not None
-        chosen = _choose(config, theta, held, valid)
-    best = theta[chosen, :, np.arange(len(kinds))].T
-    weights = best[:-1] / np.broadcast_to(divisor, len(best) - 1)[:, None]
-    bias = best[-1] - center @ weights
-    f32 = np.float32
-    return KmerModel(
-        config, train.tasks, train.length, weights.astype(f32), bias.astype(f32), spread.astype(f32), np.array(strengths)[chosen]
-    )

@@ -1,9 +1,9 @@
 """Penalised regression of many tasks on the same features: ridge in closed form, logistic and Poisson by L-BFGS.
 
 All fits minimise, for each task by itself, `mean loss over measured rows + strength / 2 * |w|^2`, with an intercept
-that is not penalised. Tasks never influence each other; they are solved side by side because they share the features, so
-that most of the work is matrix products. Features are float32 `[N, G]` whose last column is all ones (the intercept),
-targets `[N, T]` with NaN = not measured, and the result is float64 `[S, G, T]`: coefficients for each of S strengths.
+that is not penalised. Tasks never influence each other; they are solved side by side because they share the features,
+so that most of the work is matrix products. Features are float32 `[N, G]` whose last column is all ones (for the
+intercept), targets `[N, T]` with NaN = not measured; the result is float64 `[S, G, T]`, coefficients for S strengths.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -13,7 +14,7 @@ from dragon_jax.errors import show
 from dragon_jax.files import Faults
 
 _LARGEST = float(np.finfo(np.float32).max)
-MISSING = (b"", b"NA", b"NaN", b"nan", b".")
+MISSING = frozenset((b"", b"NA", b"NaN", b"nan", b"."))
 _NUMBER = re.compile(rb" *[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)? *")
 _INTEGER = re.compile(rb" *[+-]?\d+ *")
 
@@ -31,7 +32,7 @@ class NumberFaults:
         remedy = remedy or "Mend the cell"
         place = block.place(row)
         self.faults.add(
-            f"line {block.lines[row]:,}",
+            f"line {block.lines[row]}",
             f"{block.path}, {place}, column '{show(name)}': expected {expected}, found '{show(text)}'",
             remedy,
         )
@@ -43,7 +44,8 @@ def numbers(
     """Returns the cells of some columns as numbers; empty, `NA`, `NaN`, `nan` and `.` are NaN.
 
     Args:
-        names: what the columns are called in messages.
+        columns: their indices.
+        names: what they are called in messages.
         faults: takes note of cells that hold no finite number; these come out as NaN.
         missing: whether cells may be missing.
     """
@@ -59,6 +61,9 @@ def numbers(
     rest = ~short & ~absent if missing else ~short
     where = np.flatnonzero(rest)
     cells = [raw[a:b] for a, b in zip(start[rest].tolist(), end[rest].tolist(), strict=True)]
+    if missing:
+        there = np.fromiter((cell not in MISSING for cell in cells), bool, len(cells))
+        where, cells = where[there], list(itertools.compress(cells, there))
     try:  # `float` takes more than numbers (nan, inf, 1_000), but not when these are the only letters
         values = np.array(list(map(float, cells))) if not b"".join(cells).translate(None, b"0123456789+-.eE") else None
     except ValueError:

@@ -120,7 +120,7 @@ def examples(path: str, length: int | None, fit: Fit, *, regions: bool = False) 
 
 def named(record: Record, path: str) -> tuple[str, str]:
     """Returns how a message names a record, in full and as one of several."""
-    return f"sequence '{show(record.name)}' in {show(path, 300)}, line {record.line:,}", f"line {record.line:,}"
+    return f"sequence '{show(record.name)}' in {show(path, 300)}, line {record.line}", f"line {record.line}"
 
 
 def _region(record: Record, path: str, faults: Faults) -> tuple[str, int, int, str]:

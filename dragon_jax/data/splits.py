@@ -160,7 +160,7 @@ def _by_value(data: Dataset, config: SplitConfig, wanted: list[str]) -> Int64[np
     for name in wanted:
         chosen = getattr(config, f"{name}_values")
         if absent := [v for v in chosen if v not in present]:
-            found = listing(map(repr, present), 30)
+            found = listing(map(repr, present.tolist()), 30)
             raise InputError(
                 f"data.split.{name}_values: {noun} '{show(absent[0])}' occurs in no row: expected one of {found}"
             )
@@ -288,6 +288,8 @@ def _spell(regions: Regions, row: int) -> str:
 
 def overlapping(a: Regions, b: Regions, gap: int = 0) -> Bool[np.ndarray, " N"]:
     """Returns which regions of `a` share a base with, or lie closer than `gap` bases to, some region of `b`."""
+    if not len(b.start):
+        return np.zeros(len(a.start), bool)
     names, code = np.unique(np.concatenate([a.chrom.astype(str), b.chrom.astype(str)]), return_inverse=True)
     ours, theirs = code[: len(a.chrom)], code[len(a.chrom) :]
     span = int(max(a.end.max(initial=0), b.end.max(initial=0))) + gap + 1  # chromosomes laid end to end, this far apart

@@ -105,7 +105,7 @@ def _from_table(
     for block in table.blocks(chunk):
 
         def place(i: int, block=block) -> tuple[str, str]:
-            return f"{block.path}, {block.place(i)}, column '{column}'", f"line {block.lines[i]:,}"
+            return f"{block.path}, {block.place(i)}, column '{column}'", f"line {block.lines[i]}"
 
         fitted = fitter.block(block.cells(sequence), place)
         yield (list(map(str, block.rows.tolist())) if names is None else block.text(names)), fitted.codes

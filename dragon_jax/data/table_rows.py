@@ -54,7 +54,7 @@ def _refuse_repeated(names: Iterable[str], block: Block, seen: dict[str, int]) -
     for name, line in zip(names, block.lines.tolist(), strict=True):
         if name in seen:
             raise InputError(
-                f"id '{show(name)}' twice in {block.path}, lines {seen[name]:,} and {line:,}: expected unique names. "
+                f"id '{show(name)}' twice in {block.path}, lines {seen[name]} and {line}: expected unique names. "
                 "Remove one"
             )
         seen[name] = line
@@ -134,7 +134,7 @@ class Rows:
         column = show(self.table.names[self.sequence])
         fitted = self.fitter.block(
             block.cells(self.sequence),
-            lambda i: (f"{block.path}, {block.place(i)}, column '{column}'", f"line {block.lines[i]:,}"),
+            lambda i: (f"{block.path}, {block.place(i)}, column '{column}'", f"line {block.lines[i]}"),
         )
         for note, count in fitted.notes.items():
             self.notes[note] = self.notes.get(note, 0) + count

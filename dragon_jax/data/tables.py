@@ -75,7 +75,7 @@ class Block(NamedTuple):
 
     def place(self, row: int) -> str:
         """Names a row in messages."""
-        return f"row {self.rows[row]:,} (line {self.lines[row]:,})"
+        return f"row {self.rows[row]} (line {self.lines[row]})"
 
 
 class Table:
@@ -139,7 +139,7 @@ class Table:
                 filled -= 1
             if blank and filled:
                 raise InputError(
-                    f"blank line in {self.path}, line {blank:,}: expected {len(self.names)} fields. Remove the line"
+                    f"blank line in {self.path}, line {blank}: expected {len(self.names)} fields. Remove the line"
                 )
             if filled < len(chunk) and not blank:
                 blank = number + filled + 1
@@ -163,12 +163,12 @@ class Table:
         if b"\0" in raw:
             line = number + 1 + raw[: raw.index(b"\0")].count(b"\n")
             raise InputError(
-                f"a zero byte in {self.path}, line {line:,}: expected UTF-8 text. Is this a binary or UTF-16 file?"
+                f"a zero byte in {self.path}, line {line}: expected UTF-8 text. Is this a binary or UTF-16 file?"
             )
         try:
             raw.decode()
         except UnicodeDecodeError as e:
-            utf8(raw, f"{self.path}, line {number + 1 + raw[: e.start].count(10):,}")
+            utf8(raw, f"{self.path}, line {number + 1 + raw[: e.start].count(10)}")
         rows = np.arange(row + 1, row + 1 + len(chunk))
         numbers = np.arange(number + 1, number + 1 + len(chunk))
         if b'"' in raw:
@@ -193,16 +193,16 @@ class Table:
         for i in np.flatnonzero(counts != columns):
             if counts[i] == 1 and len(chunk[i].strip(b"\r\n")) == 0:
                 raise InputError(
-                    f"blank line in {self.path}, line {numbers[i]:,}: expected {columns} fields. Remove the line"
+                    f"blank line in {self.path}, line {numbers[i]}: expected {columns} fields. Remove the line"
                 )
             ragged.add(
-                f"line {numbers[i]:,}",
-                f"{self.path}, line {numbers[i]:,}: expected {columns} fields, found {counts[i]}",
+                f"line {numbers[i]}",
+                f"{self.path}, line {numbers[i]}: expected {columns} fields, found {counts[i]}",
                 "Mend the lines",
             )
         if columns == 1 and (start == end).any():
             bad = numbers[good[np.flatnonzero(start == end)[0]]]
-            raise InputError(f"blank line in {self.path}, line {bad:,}: expected 1 field. Remove the line")
+            raise InputError(f"blank line in {self.path}, line {bad}: expected 1 field. Remove the line")
         return Block(self.path, raw, start, end, numbers[good], rows[good])
 
 
@@ -214,7 +214,7 @@ def _line_ends(raw: bytes, path: str, first: int) -> bytes:
     if b"\r" in raw:
         line = first + raw[: raw.index(b"\r")].count(b"\n")
         raise InputError(
-            f"carriage returns without line feeds in {path}, line {line:,}: expected lines that end in LF or CRLF. "
+            f"carriage returns without line feeds in {path}, line {line}: expected lines that end in LF or CRLF. "
             "Convert with: tr '\\r' '\\n'"
         )
     return raw
@@ -235,6 +235,6 @@ def _split(line: bytes, delimiter: str, path: str, number: int) -> list[bytes]:
         rest = rest[match.end() + 1 :]
     found = show(line.decode("utf-8", "replace"))
     raise InputError(
-        f"quotes in {path}, line {number:,}: expected '\"' around whole fields, closed on the same line, "
+        f"quotes in {path}, line {number}: expected '\"' around whole fields, closed on the same line, "
         f"found '{found}'. Mend the line"
     )

@@ -206,7 +206,7 @@ def paired_difference(
         return PairedDifference(difference, np.nan, np.nan, np.nan, f"no interval: {e}")
     low, high = percentile_interval(differences, level)
     known = differences[~np.isnan(differences)]
-    tail = min(np.count_nonzero(known <= 0), np.count_nonzero(known >= 0))
+    tail = min(int(np.count_nonzero(known <= 0)), int(np.count_nonzero(known >= 0)))
     return PairedDifference(
         difference, low, high, min(1.0, 2 * (tail + 1) / (len(known) + 1)) if len(known) else np.nan
     )

@@ -99,7 +99,7 @@ class _Check:
             self.u_line = line
         if self.has_t and self.u_line:
             said = (
-                f"letters T and U in {self.path} (records of lines {self.has_t:,} and {self.u_line:,}): "
+                f"letters T and U in {self.path} (records of lines {self.has_t} and {self.u_line}): "
                 "expected DNA or RNA, found both"
             )
             self.u_line = 0

@@ -4,50 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from jaxtyping import Float64
-
 from dragon_jax.config import flatten
 from dragon_jax.errors import InputError, listing, nearest, show
-from dragon_jax.evaluation.bootstrap import INTERVALS, mean_intervals
+from dragon_jax.evaluation.bootstrap import check_settings
 from dragon_jax.files import atomic_write
 from dragon_jax.metrics import METRICS
 from dragon_jax.reports import pairing
-from dragon_jax.reports.pairing import Difference
-from dragon_jax.reports.read import Run, interval, number, per_task, read_run, section
+from dragon_jax.reports.measured import Measured, measure
+from dragon_jax.reports.read import Run, per_task, read_run
 
 _DEFAULT = ("auroc", "auprc", "pearson", "spearman", "r2")
-
-
-@dataclasses.dataclass(frozen=True)
-class Measured:
-    """One metric over R runs and T tasks; NaN where a run has no value or no interval.
-
-    Attributes:
-        values: float64 `[R, T]`. ends: float64 `[R, T, 2]`, intervals over examples.
-        means: float64 `[R]`, over the tasks on which every run has a value. mean_ends: float64 `[R, 2]`.
-        averaged: number of those tasks.
-        differences: for each run and task, to the first run. mean_differences: for each run, of the means.
-    """
-
-    values: Float64[np.ndarray, "R T"]
-    ends: Float64[np.ndarray, "R T 2"]
-    means: Float64[np.ndarray, " R"]
-    mean_ends: Float64[np.ndarray, "R 2"]
-    averaged: int
-    differences: list[list[Difference]]
-    mean_differences: list[Difference]
-
-    def verdicts(self, run: int, higher: bool) -> tuple[int, int]:
-        """Returns on how many tasks a run is better and worse than the first, by intervals that exclude 0."""
-        above = sum(d.low > 0 for d in self.differences[run])
-        below = sum(d.high < 0 for d in self.differences[run])
-        return (above, below) if higher else (below, above)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +72,7 @@ class Comparison:
         try:
             place.mkdir(parents=True, exist_ok=True)
         except OSError as e:
-            raise InputError(f"folder {show(folder)} cannot be made: {e.strerror}. Choose another --out") from e
+            raise InputError(f"folder {show(folder, 200)} cannot be made: {e.strerror}. Choose another --out") from e
         paths = place / "comparison.tsv", place / "comparison.html"
         for path, content in zip(paths, (self.tsv(), self.html()), strict=True):
             with atomic_write(path) as file:
@@ -137,6 +107,7 @@ def compare_runs(
         InputError: fewer than two runs, no results on this split, no task or metric in common, an unknown name, or
             different data.
     """
+    check_settings(bootstrap, seed, level)
     if len(run_dirs) < 2:
         raise InputError(f"dragon compare: expected at least two run directories, found {len(run_dirs)}")
     runs = tuple(read_run(d) for d in run_dirs)
@@ -149,17 +120,19 @@ def compare_runs(
         reason = pairing.different_data(runs[0], run, split, list(kinds))
         if reason and not allow_different_data:
             raise InputError(
-                f"{show(runs[0].path)} and {show(run.path)} were evaluated on different data of split '{split}': "
+                f"{show(runs[0].path, 200)} and {show(run.path, 200)} were evaluated on different data of split '{split}': "
                 f"{reason}. Evaluate them on the same split, or pass --allow-different-data"
             )
         pairs.append(None if reason else pairing.pair(runs[0], run, split, list(kinds)))
         if reason:
-            notes.append(f"{names[0]} and {name} were evaluated on different data ({reason}): no interval of differences.")
+            notes.append(
+                f"{names[0]} and {name} were evaluated on different data ({reason}): no interval of differences."
+            )
         elif pairs[-1] is None:
             what = pairing.checked_by(runs[0], run, split)
             notes.append(
-                f"Saved predictions are missing for {names[0]} or {name}: no interval of differences; that the data are "
-                f"the same was checked by {what}."
+                f"Saved predictions are missing for {names[0]} or {name}: no interval of differences; "
+                f"that the data are the same was checked by {what}."
             )
     settings = {"n": bootstrap, "seed": seed, "level": level}
     return Comparison(
@@ -167,7 +140,7 @@ def compare_runs(
         runs=runs,
         names=names,
         tasks=kinds,
-        metrics=_measure(runs, split, found, kinds, chosen, pairs, settings),
+        metrics={m: measure(m, runs, split, list(kinds), pairs, settings) for m in chosen},
         config=_config_differences(runs),
         notes=notes + [f"{n}: {p}" for n, run in zip(names, runs, strict=True) for p in run.problems],
         level=level,
@@ -179,8 +152,8 @@ def _results(run: Run, split: str) -> dict[str, dict[str, Any]]:
     if not found:
         have = listing(run.results) if run.results else "none"
         raise InputError(
-            f"{show(run.path)} has no results on split '{split}': expected an entry in results.json, found {have}. "
-            f"Run dragon evaluate {show(run.path)} --split={split}"
+            f"{show(run.path, 200)} has no results on split '{split}': expected an entry in results.json, found {have}. "
+            f"Run dragon evaluate {show(run.path, 200)} --split={split}"
         )
     return found
 
@@ -192,10 +165,12 @@ def _common_tasks(
     common = [t for t in found[0] if all(t in f for f in found)]
     for task in wanted or ():
         if task not in common:
-            raise InputError(f"task {show(task)!r} is not in all runs{nearest(task, common)}. In all: {listing(common)}")
+            raise InputError(
+                f"task {show(task)!r} is not in all runs{nearest(task, common)}. In all: {listing(common)}"
+            )
     if not common:
         raise InputError(
-            f"{show(runs[0].path)} and the others have no task in common: {listing(found[0])} in the first, "
+            f"{show(runs[0].path, 200)} and the others have no task in common: {listing(found[0])} in the first, "
             f"{listing(found[1])} in the second. Compare runs on the same tasks"
         )
     others = sorted({t for f in found for t in f} - set(common))
@@ -223,35 +198,19 @@ def _metrics(found: Sequence[dict[str, dict[str, Any]]], tasks: list[str], wante
         chosen = list(dict.fromkeys(wanted))
     for metric in chosen:
         if metric not in known:
-            raise InputError(f"metric {show(metric)!r} is not in all results{nearest(metric, known)}. In all: {listing(known, 20)}")
+            raise InputError(
+                f"metric {show(metric)!r} is not in all results{nearest(metric, known)}. In all: {listing(known, 20)}"
+            )
     if not chosen:
         raise InputError("the runs have no metric in common: expected auroc, auprc or others in results.json of each")
     return chosen
 
 
-def _measure(
-    runs: Sequence[Run],
-    split: str,
-    found: Sequence[dict[str, dict[str, Any]]],
-    kinds: dict[str, str],
-    metrics: Sequence[str],
-    pairs: Sequence[pairing.Pair | None],
-    settings: dict[str, Any],
-) -> dict[str, Measured]:
-    names, nothing = list(kinds), Difference(math.nan)
-    values = {m: np.array([[number(f[t].get(m)) for t in names] for f in found]) for m in metrics}
-    everywhere = {m: ~np.isnan(v).any(0) for m, v in values.items()}
-    result = {}
-    drawn = [m for m in metrics if m in INTERVALS]
-    by_mean = [p and pairing.mean_difference(_defined(p, everywhere, drawn), drawn, **settings) if len(names) > 1 else None for p in pairs]
-    for metric in metrics:
-        v, good = values[metric], everywhere[metric]
-        means = v[:, good].mean(1) if good.any() else np.full(len(runs), math.nan)
-        per = [[Difference(float(d)) for d in row - v[0]] for row in v]
-        mean = [Difference(float(m - means[0])) for m in means]
-        for r, p in enumerate(pairs):
-            if p is None or metric not in INTERVALS:
-                continue
-            ...
-        result[metric] = (per, mean, nothing)
-    return result
+def _config_differences(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+    leaves = [flatten(run.config) for run in runs]
+    rows = []
+    for field in dict.fromkeys(k for leaf in leaves for k in leaf):
+        texts = [json.dumps(leaf[field], ensure_ascii=False) if field in leaf else "(absent)" for leaf in leaves]
+        if len(set(texts)) > 1:
+            rows.append((field, texts))
+    return rows

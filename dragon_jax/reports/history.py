@@ -81,10 +81,10 @@ def _losses(train: list[dict], valid: list[dict], best: Best | None) -> str:
                 panel.points(steps[split], losses[split], style, radius=2.2)
             legend.append((f"{style} dash" if split == "train" else style, split))
     if best is not None:
-        panel.vertical(best.step)
+        panel.vertical(float(best.step))
         legend.append(("muted dash", f"best step {best.step:,}"))
         if math.isfinite(best.value):
-            panel.points([best.step], [best.value], "s4", radius=5)
+            panel.points([best.step], [best.value], "s4", radius=5.0)
     remark = (
         "Train: mean over the steps since the previous evaluation, as optimised. "
         "Valid: plain loss of the weights at that step."
@@ -104,8 +104,8 @@ def _metric(valid: list[dict], name: str, best: Best | None, monitored: bool) ->
         panel.points(steps, values, "s1", radius=2.2)
     legend = [("s1", "valid")]
     if best is not None:
-        panel.vertical(best.step)
+        panel.vertical(float(best.step))
         legend.append(("muted dash", f"best step {best.step:,}"))
         if monitored:
-            panel.points([best.step], [best.value], "s4", radius=5, titles=[f"step {best.step:,}: {best.value:.5g}"])
+            panel.points([best.step], [best.value], "s4", radius=5.0, titles=[f"step {best.step:,}: {best.value:.5g}"])
     return figure(label(name) + (" (monitored)" if monitored else ""), panel.render(), legend)

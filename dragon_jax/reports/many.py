@@ -35,11 +35,11 @@ def ranked(tasks: Mapping[str, Mapping[str, Any]], metric: str) -> str:
     x = np.arange(1, len(names) + 1)
     x_label = "task, worst to best" if _higher(metric) else "task, best to worst"
     panel = Panel(
-        x_label, label(metric), (0, len(names) + 1), span(y, low, high), description=f"{label(metric)} of tasks"
+        x_label, label(metric), (0.0, len(names) + 1.0), span(y, low, high), description=f"{label(metric)} of tasks"
     )
     middle = float(np.median(y))
     panel.whiskers(x, low, high, "s1").horizontal(middle)
-    radius = 3.2 if len(names) <= 120 else 2
+    radius = 3.2 if len(names) <= 120 else 2.0
     panel.points(x, y, "s1", radius=radius, titles=[f"{t}: {write_number(values[t])}" for t in names])
     task = "task with interval" if np.isfinite(low).any() else "task"
     legend = [("dot s1", task), ("muted dash", f"median {write_number(middle)}")]
@@ -59,7 +59,7 @@ def against_prevalence(tasks: Mapping[str, Mapping[str, Any]]) -> str:
     limits = (float(min(x.min(), y.min())) * 0.7, 1.1) if log else _EDGE
     panel = Panel("prevalence", "auPRC", limits, limits, x_log=log, y_log=log, description="auPRC against prevalence")
     panel.line(limits, limits, "muted", dashed=True)
-    radius = 3.2 if len(rows) <= 120 else 2
+    radius = 3.2 if len(rows) <= 120 else 2.0
     panel.points(x, y, "s1", radius=radius, titles=[f"{t}: auPRC {b:.3f}, prevalence {a:.3g}" for t, a, b in rows])
     return figure("auPRC against prevalence", panel.render(), [("dot s1", "task"), ("muted dash", "random scores")])
 

@@ -38,6 +38,12 @@ class Pair(NamedTuple):
     targets: np.ndarray
     kinds: tuple[str, ...]
 
+    def take(self, tasks: np.ndarray) -> Pair:
+        """Returns the tasks with these indices."""
+        return Pair(
+            self.first[:, tasks], self.other[:, tasks], self.targets[:, tasks], tuple(self.kinds[t] for t in tasks)
+        )
+
 
 def different_data(first: Run, other: Run, split: str, tasks: Sequence[str]) -> str:
     """Returns why the two runs were evaluated on different examples, or an empty string when nothing says so.
@@ -92,48 +98,41 @@ def task_differences(found: Pair, metric: str, *, n: int, seed: int, level: floa
     return in_threads(one, range(len(found.kinds)))
 
 
-def mean_difference(found: Pair, metrics: Sequence[str], *, n: int, seed: int, level: float) -> dict[str, Difference]:
-    """Returns for each metric the difference of the means over tasks, with a paired interval.
+def mean_difference(found: Pair, metric: str, *, n: int, seed: int, level: float) -> Difference:
+    """Returns the difference of the means over tasks of a metric, with a paired interval.
 
     Examples are drawn once for both runs and all tasks, as for the interval of a mean (`bootstrap.mean_intervals`). A
-    mean is over the tasks on which both runs have a value, on all examples and again on each resample.
+    task without a value in one of the runs counts in neither mean; the same holds on each resample.
     """
     size = max(len(found.targets), 1)
     rng = np.random.default_rng([seed, len(found.kinds), 3])
-    values = _mean_differences(found, metrics, np.ones((1, len(found.targets)), np.uint16))
-    drawn: dict[str, list[np.ndarray]] = {m: [] for m in metrics}
+    value = _mean_differences(found, metric, np.ones((1, len(found.targets)), np.uint16))
+    drawn = []
     for rows in blocks(n, size, _TOGETHER):
-        weights = np.concatenate([draw(rng, r, len(found.targets)).astype(np.uint16) for r in blocks(rows, size)])
-        for metric, means in _mean_differences(found, metrics, weights).items():
-            drawn[metric].append(means)
-    ends = {m: percentile_interval(np.concatenate(d), level) if d else (np.nan, np.nan) for m, d in drawn.items()}
-    return {m: Difference(float(values[m][0]), *ends[m]) for m in metrics}
+        weights = [draw(rng, r, len(found.targets)).astype(np.uint16) for r in blocks(rows, size)]
+        drawn.append(_mean_differences(found, metric, np.concatenate(weights)))
+    ends = percentile_interval(np.concatenate(drawn), level) if drawn else (np.nan, np.nan)
+    return Difference(float(value[0]), *ends)
 
 
-def _mean_differences(found: Pair, metrics: Sequence[str], weights: np.ndarray) -> dict[str, np.ndarray]:
-    """Mean over tasks of each metric's difference, `[B]`, where example i counts `weights[:, i]` times."""
+def _mean_differences(found: Pair, metric: str, weights: np.ndarray) -> np.ndarray:
+    """Mean over tasks of the metric's difference, `[B]`, where example i counts `weights[:, i]` times."""
+    nowhere = np.full(len(weights), np.nan)
 
-    def of_run(scores: np.ndarray, seen: np.ndarray, kind: str) -> dict[str, np.ndarray]:
+    def of_run(scores: np.ndarray, seen: np.ndarray, kind: str) -> np.ndarray:
         sample = Sample(scores, seen)
-        of = resampler(sample, kind, metrics)
-        if of is None:
-            return {}
+        of = resampler(sample, kind, [metric])
+        if of is None or metric not in of.names:
+            return nowhere
         rows = weights if sample.rows is None else weights[:, sample.rows]
         parts = np.split(rows, np.cumsum(blocks(len(rows), len(sample)))[:-1])
-        values = [of.weighted(part) for part in parts]
-        return {m: np.concatenate([v[m] for v in values]) for m in of.names}
+        return np.concatenate([of.weighted(part)[metric] for part in parts])
 
-    def one(t: int) -> dict[str, np.ndarray]:
+    def one(t: int) -> np.ndarray:
         other, first = (of_run(x[:, t], found.targets[:, t], found.kinds[t]) for x in (found.other, found.first))
-        return {m: other[m] - first[m] for m in other.keys() & first.keys()}
+        return other - first
 
-    per_task = in_threads(one, range(len(found.kinds)))
-    nowhere = [np.full(len(weights), np.nan)]
-    return {m: _mean_of_defined(np.stack([d[m] for d in per_task if m in d] or nowhere)) for m in metrics}
-
-
-def _mean_of_defined(values: np.ndarray) -> np.ndarray:
-    """Mean over tasks `[T, B]` of what is no NaN; NaN where nothing is left."""
+    values = np.stack([nowhere, *in_threads(one, range(len(found.kinds)))])
     count = (~np.isnan(values)).sum(0)
     return np.where(count > 0, np.nansum(values, 0) / np.maximum(count, 1), np.nan)
 

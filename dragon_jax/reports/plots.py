@@ -60,7 +60,7 @@ def calibration(found: Reliability) -> str:
         f"{n:,} examples, predicted {p:.3f}, seen {s:.3f}"
         for n, p, s in zip(found.count[some], mean, share, strict=True)
     ]
-    panel.points(mean, share, "s1", radius=4, titles=titles)
+    panel.points(mean, share, "s1", radius=4.0, titles=titles)
     legend = [("dot s1", "bin with 95% interval"), ("muted dash", "perfect")]
     bins = f"{len(found.count)} bins of equal width, {int(some.sum())} of them with examples"
     remark = f"Calibration error {write_number(found.error)} over {bins}."
@@ -76,7 +76,11 @@ def scores_by_class(sample: Sample, threshold: float = np.nan) -> str:
         shares.append(counts / max(counts.sum(), 1))
     top = max(float(s.max()) for s in shares) or 1.0
     panel = Panel(
-        "predicted probability", "share of the class", (0, 1), (0, top * 1.05), description="Scores of both classes"
+        "predicted probability",
+        "share of the class",
+        (0.0, 1.0),
+        (0.0, top * 1.05),
+        description="Scores of both classes",
     )
     panel.bars(edges[:-1], edges[1:], shares[0], "s2").bars(edges[:-1], edges[1:], shares[1], "s1")
     negatives = len(sample) - sample.n_positive
@@ -90,7 +94,7 @@ def scores_by_class(sample: Sample, threshold: float = np.nan) -> str:
 def measured_against_predicted(sample: Sample, kind: str) -> str:
     """Returns predicted against measured values of a real or count task: dots, or hexagons when there are many."""
     x, y = sample.targets.astype(np.float64), sample.scores.astype(np.float64)
-    log = kind == "count" and x.max() > 30
+    log = kind == "count" and bool(x.max() > 30)
     what = "count + 1" if log else "value" if kind == "real" else "count"
     x, y = (x + 1, y + 1) if log else (x, y)
     limits = (0.8, float(max(x.max(), y.max())) * 1.25) if log else span(x, y)
@@ -120,8 +124,8 @@ def residuals(sample: Sample) -> str:
     low, high = np.quantile(error, [0.005, 0.995])
     low, high = span([low, high])
     counts, edges = np.histogram(np.clip(error, low, high), 30, (low, high))
-    panel = Panel("predicted - measured", "examples", (low, high), (0, counts.max() * 1.05), description="Residuals")
-    panel.bars(edges[:-1], edges[1:], counts, "s1").vertical(0)
+    panel = Panel("predicted - measured", "examples", (low, high), (0.0, counts.max() * 1.05), description="Residuals")
+    panel.bars(edges[:-1], edges[1:], counts, "s1").vertical(0.0)
     remark = (
         f"Mean {error.mean():.3g}, standard deviation {error.std():.3g}. The outermost bars also hold what lies beyond."
     )
@@ -131,5 +135,5 @@ def residuals(sample: Sample) -> str:
 def _mark(panel: Panel, legend: list[tuple[str, str]], at: tuple[float, float] | None) -> list[tuple[str, str]]:
     if at is None or not np.isfinite(at).all():
         return legend
-    panel.points([at[0]], [at[1]], "s4", radius=5)
+    panel.points([at[0]], [at[1]], "s4", radius=5.0)
     return [*legend, ("dot s4", "chosen threshold")]

@@ -111,10 +111,12 @@ def read_run(run_dir: str | Path) -> Run:
     """
     path = Path(run_dir)
     if not path.is_dir():
-        raise InputError(f"no run directory {show(run_dir)}: expected a folder made by dragon train. Check the path")
+        raise InputError(
+            f"no run directory {show(run_dir, 200)}: expected a folder made by dragon train. Check the path"
+        )
     if not any((path / part).is_file() for part in _PARTS):
         raise InputError(
-            f"{show(run_dir)} is not a run directory: expected config.json or results.json in it, found neither. "
+            f"{show(run_dir, 200)} is not a run directory: expected config.json or results.json in it, found neither. "
             "Pass the --workdir of dragon train"
         )
     problems: list[str] = []

@@ -43,7 +43,7 @@ def task_tables(run: Run, splits: list[str], tasks: Mapping[str, str]) -> str:
                 table(["task", *map(label, shown)], cells, name=f"table-{anchor(split)}-{kind}", sortable=True)
             )
             if kind == "binary":
-                parts.append(_rates(rows, f"rates-{anchor(split)}"))
+                parts.append(_rates(rows, split))
     return "".join(parts) or note("No per-task results yet.")
 
 
@@ -99,18 +99,19 @@ def config(run: Run) -> str:
     return fold("Full config", f"<pre>{escape_lines(text)}</pre>")
 
 
-def _rates(rows: Mapping[str, Mapping[str, Any]], name: str) -> str:
+def _rates(rows: Mapping[str, Mapping[str, Any]], split: str) -> str:
     shown = ("tp", "fp", "tn", "fn", *FORMULAS)
     cells = []
     for task, result in rows.items():
         reasons = {k.removeprefix("confusion."): v for k, v in section(result, "undefined").items()}
         rates = section(result, "confusion") | {"undefined": reasons}
-        origin = text_cell(result.get("threshold_from") or "")
+        origin = text_cell(split if result.get("threshold_from") == "self" else result.get("threshold_from") or "")
         cells.append(
             [text_cell(task), metric_cell(result, "threshold"), origin, *(metric_cell(rates, c) for c in shown)]
         )
     heads = ["task", "threshold", "chosen on", *map(label, shown)]
-    return fold("Counts and rates at the chosen thresholds", table(heads, cells, name=name, sortable=True))
+    body = table(heads, cells, name=f"rates-{anchor(split)}", sortable=True)
+    return fold("Counts and rates at the chosen thresholds", body)
 
 
 def _labels(run: Run, split: str, task: str) -> tuple[float, float]:

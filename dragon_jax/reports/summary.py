@@ -98,9 +98,8 @@ def _cards(results: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -
             continue
         good = np.isfinite(values)
         prevalence = np.array([number(r.get("prevalence")) for r in having])[good]
-        base = (
-            f"{write_number(float(prevalence.mean()))}" if metric == "auprc" and np.isfinite(prevalence).all() else ""
-        )
+        shown = metric == "auprc" and prevalence.size and np.isfinite(prevalence).all()
+        base = write_number(float(prevalence.mean())) if shown else ""
         if len(found) == 1:
             value, ends = float(values[0]), interval(having[0], metric)
             below = [f"prevalence {base}"] if base else []
@@ -112,7 +111,8 @@ def _cards(results: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) -
             below += [f"mean prevalence {base}"] if base else []
         cards.append(_card(label(metric), value, write_interval(*ends), "; ".join(below)))
     if math.isfinite(loss := number(results.get("loss"))):
-        cards.append(_card("loss", loss, "", f"mean of {len(found):,} tasks, unweighted" if len(found) > 1 else ""))
+        having = [r for r in found.values() if math.isfinite(number(r.get("loss")))]
+        cards.append(_card("loss", loss, "", f"mean of {len(having):,} tasks, unweighted" if len(found) > 1 else ""))
     return f'<div class="cards">{"".join(cards)}</div>'
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -64,9 +64,9 @@ def tick_labels(ticks: Sequence[float]) -> list[str]:
     return [f"{t:.3g}".replace("e-0", "e-") if t else "0" for t in ticks]
 
 
-def span(*values: Iterable[float] | np.ndarray, pad: float = 0.04) -> tuple[float, float]:
+def span(*values: Sequence | np.ndarray, pad: float = 0.04) -> tuple[float, float]:
     """Returns the range of all finite numbers, widened by `pad` on both sides; `(0, 1)` when there is none."""
-    parts = [np.asarray(list(v) if not isinstance(v, np.ndarray) else v, np.float64).ravel() for v in values]
+    parts = [np.asarray(v, np.float64).ravel() for v in values]
     flat = np.concatenate(parts) if parts else np.empty(0)
     flat = flat[np.isfinite(flat)]
     if not flat.size:
@@ -82,6 +82,7 @@ class Panel:
     Attributes:
         x_range, y_range: what the axes show; data outside is clipped.
         x_log, y_log: powers of ten instead of a linear axis; the range must then be positive.
+        x_whole: only whole numbers have ticks on the x axis.
         description: what a screen reader says in place of the drawing.
     """
 
@@ -94,18 +95,20 @@ class Panel:
         *,
         x_log: bool = False,
         y_log: bool = False,
+        x_whole: bool = False,
         description: str = "",
     ):
         self.x_label, self.y_label, self.description = x_label, y_label, description
         self.x_range, self.y_range, self.x_log, self.y_log = x_range, y_range, x_log, y_log
+        self.x_whole = x_whole
         self._marks: list[str] = []
 
     # Data to drawing units. Both keep the shape of their argument.
     def _x(self, values) -> np.ndarray:
-        return _LEFT + _unit(values, self.x_range, self.x_log) * (WIDTH - _LEFT - _RIGHT)
+        return np.asarray(_LEFT + _unit(values, self.x_range, self.x_log) * (WIDTH - _LEFT - _RIGHT))
 
     def _y(self, values) -> np.ndarray:
-        return HEIGHT - _BOTTOM - _unit(values, self.y_range, self.y_log) * (HEIGHT - _TOP - _BOTTOM)
+        return np.asarray(HEIGHT - _BOTTOM - _unit(values, self.y_range, self.y_log) * (HEIGHT - _TOP - _BOTTOM))
 
     def line(self, x, y, style: str = "s1", *, dashed: bool = False) -> Panel:
         """Joins the points; a point that is not finite interrupts the line."""
@@ -191,7 +194,7 @@ class Panel:
     def render(self) -> str:
         """Returns the `<svg>` element; marks are clipped to the axes."""
         bottom, right = HEIGHT - _BOTTOM, WIDTH - _RIGHT
-        ticks_x = _ticks(self.x_range, self.x_log, _TICKS_X)
+        ticks_x = _ticks(self.x_range, self.x_log, _TICKS_X, self.x_whole)
         ticks_y = _ticks(self.y_range, self.y_log, _TICKS_Y)
         grid, labels = [], []
         for value, label in ticks_x:
@@ -218,11 +221,11 @@ class Panel:
         )
 
 
-def _ticks(limits: tuple[float, float], log: bool, count: int) -> list[tuple[float, str]]:
+def _ticks(limits: tuple[float, float], log: bool, count: int, whole: bool = False) -> list[tuple[float, str]]:
     """Returns places and labels; on a log axis each label stands for itself."""
     if log:
         return [(t, tick_labels([t])[0]) for t in log_ticks(*limits)]
-    ticks = nice_ticks(*limits, count)
+    ticks = [t for t in nice_ticks(*limits, count) if not whole or abs(t - round(t)) < 1e-6]
     return list(zip(ticks, tick_labels(ticks), strict=True))
 
 
@@ -233,7 +236,7 @@ def _unit(values, limits: tuple[float, float], log: bool) -> np.ndarray:
     if log:
         values = np.log10(np.where(values > 0, values, np.nan))
         low, high = math.log10(low), math.log10(high)
-    return (values - low) / ((high - low) or 1.0)
+    return np.asarray((values - low) / ((high - low) or 1.0))
 
 
 def _path(x: np.ndarray, y: np.ndarray) -> str:

@@ -1,0 +1,149 @@
+"""The typed view: defaults, refusals with the field's name, round trips, overrides on the command line."""
+
+import dataclasses
+import json
+
+import pytest
+
+import dragon_jax
+from dragon_jax import config as c
+from dragon_jax.config_flags import load_config
+from dragon_jax.errors import InputError, listing, nearest, show
+from dragon_jax.models.registry import MODELS
+from dragon_jax.runs.settings import parse
+from tests.runs.helpers import write_config
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inner:
+    rate: float = 0.5
+    sizes: tuple[int, ...] = (1, 2)
+    limit: int | None = None
+    shares: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outer:
+    inner: Inner = Inner()
+    name: str = "x"
+
+    def __post_init__(self):
+        if self.name == "bad":
+            raise ValueError("name: expected anything else, found 'bad'")
+
+
+def test_build_takes_lists_whole_numbers_and_nested_sections():
+    built = c.build(Outer, {"inner": {"rate": 1, "sizes": [3], "limit": None, "shares": {"a": 2}}, "name": "y"})
+    assert built == Outer(inner=Inner(rate=1.0, sizes=(3,), shares={"a": 2.0}), name="y")
+    assert type(built.inner.rate) is float
+
+
+@pytest.mark.parametrize(
+    ("raw", "match"),
+    [
+        ({"nam": "y"}, r"top\.nam: no such field; did you mean top\.name\?"),
+        ({"inner": {"rate": True}}, r"top\.inner\.rate: expected float, found True"),
+        ({"inner": {"rate": "fast"}}, r"top\.inner\.rate: expected float, found 'fast'"),
+        ({"inner": {"sizes": [1, "2"]}}, r"top\.inner\.sizes\[1\]: expected int, found '2'"),
+        ({"inner": {"limit": 1.5}}, r"top\.inner\.limit"),
+        ({"name": None}, r"top\.name: expected str, found None"),
+        ({"name": "bad"}, r"top\.name: expected anything else"),
+    ],
+)
+def test_build_names_the_field_that_does_not_fit(raw, match):
+    with pytest.raises(InputError, match=match):
+        c.build(Outer, raw, "top")
+
+
+def test_several_problems_are_reported_together():
+    raw = c.plain(dragon_jax.template(model="convnet", source="simulation"))
+    raw["optim"]["learning_rate"] = -1.0
+    raw["model"]["dropout"] = 2.0
+    raw["trian"] = {}
+    with pytest.raises(InputError) as error:
+        parse(raw)
+    text = str(error.value)
+    assert "3 problems" in text
+    assert "optim.learning_rate: expected 0 < x" in text
+    assert "model.dropout: expected 0 <= x < 1, found 2.0" in text
+    assert "trian: no such field for model 'convnet'; did you mean train?" in text
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+@pytest.mark.parametrize("source", ["simulation", "table", "fasta", "tfds"])
+def test_every_template_survives_json_and_parses_once_filled(model, source):
+    config = dragon_jax.template(model=model, source=source)
+    if source == "table":
+        config.data.source.paths, config.data.source.label_columns = {"all": "x.tsv"}, ("y",)
+    elif source == "fasta":
+        config.data.source.positives = {"all": "x.fa"}
+        config.data.source.negatives = {"all": "y.fa"}
+    elif source == "tfds":
+        config.data.source.path = "folder"
+    raw = c.plain(config)
+    assert parse(json.loads(json.dumps(raw))) == parse(config)
+    assert parse(config).model == MODELS[model](name=model)
+
+
+def test_differences_and_digest_see_every_leaf_and_no_order():
+    a = {"x": {"y": 1, "z": [1, 2]}, "w": 0}
+    b = {"w": 0, "x": {"z": [1, 2], "y": 2}}
+    assert c.differences(a, b) == ["x.y 1 -> 2"]
+    assert c.differences(a, {"x": {"y": 1, "z": [1, 2]}}) == ["w 0 -> (absent)"]
+    assert c.digest(a) != c.digest(b)
+    assert c.digest(a) == c.digest({"w": 0, "x": {"z": [1, 2], "y": 1}})
+
+
+def test_overrides_reach_every_kind_of_field(tmp_path):
+    path = write_config(tmp_path)
+    words = ["--config.optim.learning_rate=3e-4", "--config.model.filters=(4,5)", "--config.model.widths=3,3"]
+    words += ["--config.train.steps=7", "--config.data.source.motif=GATTACA", "--config.train.tensorboard=true"]
+    config = load_config(str(path), words)
+    assert config.optim.learning_rate == 3e-4
+    assert config.model.filters == (4, 5) and config.model.widths == (3, 3)
+    assert config.train.steps == 7 and config.data.source.motif == "GATTACA" and config.train.tensorboard is True
+
+
+@pytest.mark.parametrize(
+    ("word", "match"),
+    [
+        ("--config.optim.lr=1", r"--config\.optim\.lr: no such field; did you mean optim\.learning_rate\?"),
+        ("--config.modle.dropout=0.1", r"no such field"),
+        ("--config.optim.learning_rate=fast", r"--config\.optim\.learning_rate: expected a value like 0\.02 \(float\), found 'fast'"),
+        ("--config.seed=1.5", r"--config\.seed: expected a value like 0 \(int\), found '1\.5'"),
+        ("--config.seed", r"expected --config\.seed=VALUE"),
+    ],
+)
+def test_bad_overrides_are_one_sentence(tmp_path, word, match):
+    with pytest.raises(InputError, match=match):
+        load_config(str(write_config(tmp_path)), [word])
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("def get_config(:\n", r"line 1: not Python"),
+        ("import dragon_jax\n\ndef get_config():\n    return 1 / 0\n", r"bad\.py, line 4: ZeroDivisionError"),
+        ("import dragon_jax\n\ndef get_config():\n    return dragon_jax.template(model='convent', source='table')\n", "did you mean convnet"),
+        ("import dragon_jax\n\ndef get_config():\n    c = dragon_jax.template(model='dense', source='table')\n    c.optim.lr = 1\n", r"line 5: .*lr"),
+        ("x = 1\n", "get_config"),
+        ("def get_config():\n    return {}\n", "expected an ml_collections.ConfigDict"),
+    ],
+)
+def test_a_broken_config_file_is_one_sentence_with_its_line(tmp_path, text, match):
+    (tmp_path / "bad.py").write_text(text)
+    with pytest.raises(InputError, match=match):
+        load_config(str(tmp_path / "bad.py"))
+
+
+def test_a_missing_config_file_names_the_nearest(tmp_path):
+    write_config(tmp_path)
+    with pytest.raises(InputError, match=r"no such file .*; did you mean .*tiny\.py\?"):
+        load_config(str(tmp_path / "tny.py"))
+
+
+def test_sentences_are_safe_and_short():
+    assert show("a\x1b[31m\n" + "x" * 100).startswith("a\\x1b[31m\\n")
+    assert len(show("x" * 100)) == 60
+    assert listing(range(1209)) == "0, 1, 2, 3, 4, ... and 1,204 more"
+    assert nearest("zzz", ["alpha", "beta"]) == ""
