@@ -47,7 +47,7 @@ class KmerConfig:
     canonical: bool = True
     transform: Literal["count", "log1p", "frequency", "present"] = "log1p"
     scale: Literal["common", "each"] = "common"
-    strengths: tuple[float, ...] = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
+    strengths: tuple[float, ...] = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
     choose_by: Literal["auroc", "auprc", "log_loss"] = "auroc"
     per_task: bool = True
 

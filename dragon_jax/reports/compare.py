@@ -120,8 +120,8 @@ def compare_runs(
         reason = pairing.different_data(runs[0], run, split, list(kinds))
         if reason and not allow_different_data:
             raise InputError(
-                f"{show(runs[0].path, 200)} and {show(run.path, 200)} were evaluated on different data of split '{split}': "
-                f"{reason}. Evaluate them on the same split, or pass --allow-different-data"
+                f"{show(runs[0].path, 200)} and {show(run.path, 200)} were evaluated on different data of split "
+                f"'{split}': {reason}. Evaluate them on the same split, or pass --allow-different-data"
             )
         pairs.append(None if reason else pairing.pair(runs[0], run, split, list(kinds)))
         if reason:
@@ -129,10 +129,10 @@ def compare_runs(
                 f"{names[0]} and {name} were evaluated on different data ({reason}): no interval of differences."
             )
         elif pairs[-1] is None:
-            what = pairing.checked_by(runs[0], run, split)
+            without = [n for n, r in ((names[0], runs[0]), (name, run)) if r.predictions(split) is None]
             notes.append(
-                f"Saved predictions are missing for {names[0]} or {name}: no interval of differences; "
-                f"that the data are the same was checked by {what}."
+                f"No saved predictions of {' and '.join(without) or 'some tasks'}: the difference of {name} has no "
+                f"interval; that the data are the same was checked by {pairing.checked_by(runs[0], run, split)}."
             )
     settings = {"n": bootstrap, "seed": seed, "level": level}
     return Comparison(
@@ -152,8 +152,8 @@ def _results(run: Run, split: str) -> dict[str, dict[str, Any]]:
     if not found:
         have = listing(run.results) if run.results else "none"
         raise InputError(
-            f"{show(run.path, 200)} has no results on split '{split}': expected an entry in results.json, found {have}. "
-            f"Run dragon evaluate {show(run.path, 200)} --split={split}"
+            f"{show(run.path, 200)} has no results on split '{split}': expected an entry in results.json, "
+            f"found {have}. Run dragon evaluate {show(run.path, 200)} --split={split}"
         )
     return found
 
@@ -198,9 +198,8 @@ def _metrics(found: Sequence[dict[str, dict[str, Any]]], tasks: list[str], wante
         chosen = list(dict.fromkeys(wanted))
     for metric in chosen:
         if metric not in known:
-            raise InputError(
-                f"metric {show(metric)!r} is not in all results{nearest(metric, known)}. In all: {listing(known, 20)}"
-            )
+            hint = nearest(metric.lower(), known)
+            raise InputError(f"metric {show(metric)!r} is not in all results{hint}. In all: {listing(known, 20)}")
     if not chosen:
         raise InputError("the runs have no metric in common: expected auroc, auprc or others in results.json of each")
     return chosen

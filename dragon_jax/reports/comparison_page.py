@@ -13,13 +13,14 @@ from dragon_jax.reports.plots import steps
 from dragon_jax.reports.style import Section, figure, grid, note, page
 from dragon_jax.reports.summary import test_opened
 from dragon_jax.reports.svg import Panel, escape, span
-from dragon_jax.reports.tables import Cell, label, table, text_cell, write_interval, write_number
+from dragon_jax.reports.tables import UNDEFINED, Cell, label, table, text_cell, write_interval, write_number
 
 if TYPE_CHECKING:
     from dragon_jax.reports.compare import Comparison
     from dragon_jax.reports.measured import Measured
 
 _STYLES = ("s1", "s2", "s3", "s4", "s5")
+_FEW = 3  # so few tasks are read off the table
 _OVERLAID = 3  # tasks whose curves are drawn; more would hide each other
 
 
@@ -45,28 +46,28 @@ def _summary(found: Comparison) -> str:
         "runs on the same drawn examples. They say nothing about other seeds of training.</p>"
     ]
     several = len(found.tasks) > 1
+    figures = []
     for m in found.metrics.values():
         title = f"{label(m.metric)}, mean of {m.averaged:,} tasks" if several else label(m.metric)
         heads = ["run", label(m.metric), "difference"] + (["better on", "worse on"] if several else [])
         rows = []
         for r, name in enumerate(found.names):
-            row = [
-                text_cell(f"{r + 1}. {name}"),
-                _cell(m.means[r], m.mean_ends[r]),
-                _difference(m.mean_differences[r], r),
-            ]
+            row = [text_cell(f"{r + 1}. {name}"), _cell(m.means[r], m.mean_ends[r])]
+            row.append(_difference(m.mean_differences[r], r))
             if several:
-                row += [Cell(f"{n:,}" if r else "", float(n)) for n in m.verdicts(r)]
+                row += [Cell(f"{n:,}", float(n)) for n in m.verdicts(r) or ()] or [
+                    Cell(UNDEFINED if r else "", math.nan)
+                ] * 2
             rows.append(row)
-        drawing = figure(title, _dots(found, m), [("dot s1", "run, by its number")]) if len(found.names) > 1 else ""
-        parts.append(f'<h3>{escape(title)}</h3><div class="pair">{table(heads, rows)}{drawing}</div>')
+        parts.append(f"<h3>{escape(title)}</h3>{table(heads, rows)}")
+        figures.append(figure(title, _dots(found, m), [("dot s1", "run, by its number"), ("muted dash", "first run")]))
     if several:
         chance = 100 * (1 - found.level) / 2
         parts.append(
             "<p>Better and worse: tasks whose interval of the difference excludes 0. Where two runs are equal, about "
             f"{chance:g}% of the tasks would come out better and {chance:g}% worse by chance.</p>"
         )
-    return "".join(parts)
+    return "".join(parts) + grid(figures)
 
 
 def _dots(found: Comparison, m: Measured) -> str:
@@ -86,7 +87,7 @@ def _by_task(found: Comparison, m: Measured) -> str:
         return ""
     figures = []
     for r, name in enumerate(found.names):
-        if r:
+        if r and len(shown) > _FEW:
             figures += [_scatter(found, m, r, names, shown), _ranked(m, r, name, names, shown)]
     heads = ["task", *found.names, *(f"{n} - first" for n in found.names[1:])]
     rows = []

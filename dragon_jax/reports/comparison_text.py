@@ -75,12 +75,11 @@ def _means(found: Comparison, m: Measured) -> list[str]:
     several = len(found.tasks) > 1
     heads = ["run", "mean" if several else "value", "", "difference", ""]
     rows = [heads + (["better on", "worse on"] if several else [])]
-    paired = any(math.isfinite(d.low) for row in m.differences for d in row)
     for r, name in enumerate(found.names):
         row = [name, _plain(m.means[r]), _ends(m.mean_ends[r])]
         row += ["", ""] if r == 0 else [_signed(m.mean_differences[r].value), _signed_ends(m.mean_differences[r])]
         if several:
-            row += [f"{n:,}" for n in m.verdicts(r)] if r and paired else ["", ""]
+            row += [f"{n:,}" for n in m.verdicts(r) or ()] or ["" if r == 0 else _ABSENT] * 2
         rows.append(row)
     over = f", mean over {m.averaged:,} task{'s' * (m.averaged != 1)}" if several else ""
     return [f"{label(m.metric)}{over}", *align(rows)]

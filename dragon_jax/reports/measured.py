@@ -41,8 +41,13 @@ class Measured:
         """Whether more is better."""
         return self.metric in METRICS and METRICS[self.metric].higher
 
-    def verdicts(self, run: int) -> tuple[int, int]:
-        """Returns on how many tasks a run is better and worse than the first, by intervals that exclude 0."""
+    def verdicts(self, run: int) -> tuple[int, int] | None:
+        """Returns on how many tasks a run is better and worse than the first, by intervals that exclude 0.
+
+        None where no difference has an interval, for the first run too.
+        """
+        if not any(math.isfinite(d.low) for d in self.differences[run]):
+            return None
         above = sum(d.low > 0 for d in self.differences[run])
         below = sum(d.high < 0 for d in self.differences[run])
         return (above, below) if self.higher else (below, above)
@@ -61,7 +66,7 @@ def measure(
     found = [per_task(run.results.get(split, {})) for run in runs]
     values = np.array([[number(f[t].get(metric)) for t in tasks] for f in found], np.float64)
     ends = np.array([[interval(f[t], metric) for t in tasks] for f in found], np.float64)
-    good = np.flatnonzero(~np.isnan(values).any(0))
+    good = np.flatnonzero(~np.isnan(values).any(0)).tolist()
     means = values[:, good].mean(1) if len(good) else np.full(len(runs), math.nan)
     mean_ends = [_mean_ends(metric, run, split, [tasks[t] for t in good], settings) for run in runs]
     differences = [[Difference(float(d)) for d in row] for row in values - values[0]]

@@ -38,11 +38,10 @@ class Pair(NamedTuple):
     targets: np.ndarray
     kinds: tuple[str, ...]
 
-    def take(self, tasks: np.ndarray) -> Pair:
+    def take(self, tasks: Sequence[int]) -> Pair:
         """Returns the tasks with these indices."""
-        return Pair(
-            self.first[:, tasks], self.other[:, tasks], self.targets[:, tasks], tuple(self.kinds[t] for t in tasks)
-        )
+        first, other, targets = (x[:, list(tasks)] for x in (self.first, self.other, self.targets))
+        return Pair(first, other, targets, tuple(self.kinds[t] for t in tasks))
 
 
 def different_data(first: Run, other: Run, split: str, tasks: Sequence[str]) -> str:
@@ -91,8 +90,8 @@ def task_differences(found: Pair, metric: str, *, n: int, seed: int, level: floa
     def one(t: int) -> Difference:
         if found.kinds[t] not in METRICS[metric].kinds:
             return Difference(np.nan)
-        columns = (np.ascontiguousarray(x[:, t]) for x in (found.other, found.first, found.targets))
-        result = paired_difference(*columns, metric, n=n, seed=seed, level=level)
+        b, a, seen = (np.ascontiguousarray(x[:, t]) for x in (found.other, found.first, found.targets))
+        result = paired_difference(b, a, seen, metric, n=n, seed=seed, level=level)
         return Difference(result.difference, result.low, result.high)
 
     return in_threads(one, range(len(found.kinds)))
@@ -154,11 +153,10 @@ def _different_rows(a: Predictions, b: Predictions, tasks: Sequence[str]) -> str
     if len(a.ids) != len(b.ids):
         return f"{len(a.ids):,} and {len(b.ids):,} examples"
     if not np.array_equal(a.ids, b.ids):
-        ids = np.sort(a.ids), np.sort(b.ids)
-        if unequal := int(np.count_nonzero(ids[0] != ids[1])):
-            at = int(np.argmax(ids[0] != ids[1]))
-            return f"{unequal:,} of {len(a.ids):,} ids differ, such as {show(ids[0][at])} and {show(ids[1][at])}"
-        if (ids[0][1:] == ids[0][:-1]).any():
+        alone = np.setdiff1d(a.ids, b.ids)
+        if len(alone):
+            return f"{len(alone):,} of {len(a.ids):,} ids of the first are not in the second, such as {show(alone[0])}"
+        if len(np.unique(a.ids)) < len(a.ids):
             return "the order differs, and repeated ids leave open which row is which"
     rows = _matching(a, b)
     for task in set(tasks) & set(a.tasks) & set(b.tasks):

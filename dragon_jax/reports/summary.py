@@ -46,7 +46,7 @@ def summary(run: Run, splits: list[str]) -> str:
     parts = []
     if text := _STATES.get(str(run.status.get("state")), ""):
         reason = run.status.get("reason")
-        parts.append(note(text.format(at=at) + (f" Reason: {reason}." if reason else "")))
+        parts.append(note(text.format(at=at) + (f" Reason: {str(reason).rstrip('.')}." if reason else "")))
     parts += [note(p) for p in run.problems]
     if not run.results:
         parts.append(note("No evaluation yet: results.json is absent or empty."))

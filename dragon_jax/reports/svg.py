@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 
 WIDTH, HEIGHT = 380, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 10, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 14, 10, 46
 _TICKS_X, _TICKS_Y = 5, 6
 
 
@@ -132,7 +132,7 @@ class Panel:
         """Draws a dot each; `titles` are shown when the pointer rests on a dot."""
         px, py = self._x(x), self._y(y)
         drawn = []
-        for i in np.flatnonzero(np.isfinite(px) & np.isfinite(py)):
+        for i in np.flatnonzero(np.isfinite(px) & np.isfinite(py)).tolist():
             at = f'cx="{px[i]:.1f}" cy="{py[i]:.1f}" r="{radius:g}"'
             drawn.append(
                 f"<circle {at}/>" if titles is None else f"<circle {at}><title>{escape(titles[i])}</title></circle>"
@@ -209,7 +209,7 @@ class Panel:
         box = f"{_LEFT - 4} {_TOP - 4} {right - _LEFT + 8} {bottom - _TOP + 8}"
         x0, y0, w, h = box.split()
         middle_x, middle_y = (_LEFT + right) / 2, (_TOP + bottom) / 2
-        turned = f'transform="translate(13 {middle_y:.1f}) rotate(-90)"'
+        turned = f'transform="translate(12 {middle_y:.1f}) rotate(-90)"'
         marks = "".join(self._marks)
         return (
             f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(self.description)}">'

@@ -48,6 +48,7 @@ class MetricsLog:
 
     def __init__(self, folder: Path, *, tensorboard: bool, tasks: list[str], resume_step: int):
         """Cuts what was written after `resume_step`: those steps are about to be done again."""
+        folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "metrics.jsonl"
         rows, torn = read_metrics(self.path)
         kept = [r for r in rows if r["step"] <= resume_step]

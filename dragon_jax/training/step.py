@@ -140,7 +140,7 @@ def make_train_step(
         total, measured, weights, new_weighting, changed = aux
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        norm = optax.global_norm(grads)
+        norm = optax.tree.norm(grads)
         sums = state.sums
         new = state.replace(
             step=state.step + 1,

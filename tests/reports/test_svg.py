@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+from dragon_jax.reports import svg
 from dragon_jax.reports.svg import Panel, escape, log_ticks, nice_ticks, span, tick_labels
 
 
@@ -49,11 +50,11 @@ def test_long_curve_stays_small_and_keeps_its_ends():
     assert len(drawing) < 20_000
     path = re.search(r'class="line s1" d="([^"]+)"', drawing).group(1)  # type: ignore[union-attr]
     points = np.array([p.split() for p in path.removeprefix("M").split("L")], float)
-    assert points[0, 0] == 58 and points[-1, 0] == 380 - 14
+    assert points[0, 0] == svg._LEFT and points[-1, 0] == svg.WIDTH - svg._RIGHT
     panel = Panel("x", "y")
-    on_curve = panel._y(np.sqrt((points[:, 0] - 58) / (380 - 14 - 58)))
-    np.testing.assert_allclose(points[:, 1], on_curve, atol=5)  # drawing units; it rises steeply at first
-    np.testing.assert_allclose(points[points[:, 0] > 100, 1], on_curve[points[:, 0] > 100], atol=0.6)
+    on_curve = panel._y(np.sqrt((points[:, 0] - svg._LEFT) / (svg.WIDTH - svg._RIGHT - svg._LEFT)))
+    late = points[:, 0] > 100  # it rises steeply at first
+    np.testing.assert_allclose(points[late, 1], on_curve[late], atol=0.6)
 
 
 def test_gap_in_a_line_where_a_value_is_missing():
