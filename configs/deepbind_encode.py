@@ -25,8 +25,9 @@ def experiment(c, name: str):
 def get_config(argument: str = "REST_GM12878_NRSF_HudsonAlpha"):
     name, _, mode = argument.partition(",")
     c = experiment(dragon_jax.template(model="deepbind", source="table"), name)
-    c.model.hidden, c.model.dropout = 32, 0.25
-    c.optim.learning_rate, c.optim.schedule = 3e-3, "cosine"
+    c.model.hidden, c.model.dropout, c.model.mean_pool = 32, 0.25, True
+    c.augment.mutate = 0.03
+    c.optim.learning_rate, c.optim.schedule = 5e-3, "cosine"
     c.optim.ema = 0.99
     c.train.balance = 0.5  # five shuffles of each peak, but half of every batch are peaks
     c.train.batch_size, c.train.steps, c.train.eval_every = 64, 8000, 400
@@ -46,4 +47,4 @@ def sweep():
 
 def ablations():
     """One change each against the first, the config as it is."""
-    yield from ({}, {"model.hidden": 0}, {"model.strands": "none"}, {"model.dropout": 0.0}, {"optim.ema": 0.0})
+    yield from ({}, {"model.hidden": 0}, {"model.mean_pool": False}, {"augment.mutate": 0.0}, {"optim.ema": 0.0})

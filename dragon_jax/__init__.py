@@ -12,12 +12,11 @@ from __future__ import annotations
 from typing import Any
 
 __version__ = "0.1.0"
-_API = ("compare", "evaluate", "load", "report", "template", "train")
-__all__ = [*_API]
+__all__ = ["compare", "evaluate", "load", "report", "template", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _API:
+    if name in __all__:
         from dragon_jax import api
 
         return getattr(api, name)
@@ -25,4 +24,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_API])
+    return sorted([*globals(), *__all__])

@@ -70,13 +70,13 @@ def train(
 def headline(result: dict[str, Any], split: str) -> str:
     """Returns one line with the mean metrics of a result and their intervals."""
     parts = []
+    tables = list(result["per_task"].values())
     for name in ("auroc", "auprc", "pearson", "spearman", "r2", "poisson_deviance"):
         value = result["mean"].get(name)
         if value is not None:
-            interval = (result.get("mean_ci") or {}).get(name)
+            interval = tables[0].get(f"{name}_ci") if len(tables) == 1 else (result.get("mean_ci") or {}).get(name)
             parts.append(f"{name} {value:.4f}" + (f" [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""))
-    tasks = len(result["per_task"])
-    return f"{split}: {'mean over ' + str(tasks) + ' tasks: ' if tasks > 1 else ''}{', '.join(parts) or 'no metric is defined'}"
+    return f"{split}: {f'mean over {len(tables)} tasks: ' if len(tables) > 1 else ''}{', '.join(parts) or 'no metric is defined'}"
 
 
 def load(run: str | os.PathLike, step: int | None = None) -> NetworkPredictor | BaselinePredictor:

@@ -68,7 +68,9 @@ def _execute(spec: str) -> Any:
     except Exception as e:
         raise InputError(_where(e, path)) from e
     if not hasattr(config, "to_dict"):
-        raise InputError(f"{path}: get_config() returned {type(config).__name__}, expected an ml_collections.ConfigDict")
+        raise InputError(
+            f"{path}: get_config() returned {type(config).__name__}, expected an ml_collections.ConfigDict"
+        )
     return config
 
 

@@ -9,7 +9,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from dragon_jax.data.stream import stream_sequences
+from dragon_jax.data.lengths import Fit
+from dragon_jax.data.stream import Format, stream_sequences
 from dragon_jax.errors import InputError, listing, nearest
 from dragon_jax.files import atomic_write
 from dragon_jax.runs.predictor import Predictor
@@ -22,10 +23,10 @@ def score_file(
     *,
     raw: bool = False,
     tasks: Sequence[str] | None = None,
-    format: str | None = None,
+    format: Format | None = None,
     sequence_column: str | None = None,
     id_column: str | None = None,
-    fit: str = "refuse",
+    fit: Fit = "refuse",
     batch_size: int = 1024,
 ) -> int:
     """Writes a TSV: `id`, then one column per task with the full float32 precision; returns the number of rows.

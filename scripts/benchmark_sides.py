@@ -77,7 +77,7 @@ class Ours:
 
     def build(self, network: str, weights: str) -> None:
         """Makes the network and writes its fresh weights to `weights`, with names of our own parameter tree."""
-        from dragon_jax import config
+        from dragon_jax import sections
         from dragon_jax.data.dataset import Task
         from dragon_jax.models.registry import make_model, model_config
         from dragon_jax.training import losses, optimizers, predict, step, weighting
@@ -86,13 +86,13 @@ class Ours:
         self.model = make_model(model_config({"name": network, **fields}), 1)
         codes, targets = examples(network, 4, 0)
         tasks = (Task("bound"),)
-        task_losses = losses.make_losses(tasks, losses.task_statistics(targets, tasks), config.LossConfig())
-        weigh = weighting.make_weighting(config.WeightingConfig(), ["bound"])
-        optim = config.OptimConfig(learning_rate=1e-3)
+        task_losses = losses.make_losses(tasks, losses.task_statistics(targets, tasks), sections.LossConfig())
+        weigh = weighting.make_weighting(sections.WeightingConfig(), ["bound"])
+        optim = sections.OptimConfig(learning_rate=1e-3)
         tx = optimizers.make_optimizer(optim, 1_000_000)
         state = step.init_state(self.model, {"codes": codes}, np.zeros(1, np.float32), tx, weigh, 0, False)
         self.states[network] = self.devices.copy(state)
-        self.train_step = step.make_train_step(self.model, task_losses, weigh, tx, optim, config.AugmentConfig())
+        self.train_step = step.make_train_step(self.model, task_losses, weigh, tx, optim, sections.AugmentConfig())
         self.predictors[network] = predict.LogitFunction(self.model, self.devices)
         path = functools.partial(self.jax.tree_util.keystr, simple=True, separator="/")
         leaves = {path(p): np.asarray(x) for p, x in self.jax.tree_util.tree_leaves_with_path(state.params)}

@@ -43,11 +43,26 @@ def test_help_imports_nothing_heavy():
 def test_a_run_directory_holds_what_the_house_says(run):
     folder = RunDir(run)
     assert folder.status["state"] == "done"
-    assert {"config.json", "provenance.json", "status.json", "metrics.jsonl", "results.json", "model.txt", "report.html"} <= {
-        p.name for p in run.iterdir()
-    }
+    assert {
+        "config.json",
+        "provenance.json",
+        "status.json",
+        "metrics.jsonl",
+        "results.json",
+        "model.txt",
+        "report.html",
+    } <= {p.name for p in run.iterdir()}
     provenance = folder.provenance
-    assert {"versions", "device", "seed", "command", "data_fingerprint", "code", "started", "finished"} <= provenance.keys()
+    assert {
+        "versions",
+        "device",
+        "seed",
+        "command",
+        "data_fingerprint",
+        "code",
+        "started",
+        "finished",
+    } <= provenance.keys()
     assert "test_opened" not in provenance and "test" not in folder.results and "test" not in provenance["data"]
     rows = folder.metrics()
     assert [r["split"] for r in rows[:2]] == ["train", "valid"]
@@ -84,7 +99,9 @@ def test_predictions_follow_the_input_and_keep_full_precision(run, tmp_path):
         assert rows[0] == ["id", "motif"]
         assert [r[0] for r in rows[1:]] == [f"s{i}" for i in range(300)]
         np.testing.assert_array_equal(np.array([r[1] for r in rows[1:]], np.float32), expected[:, 0])
-    piped = subprocess.run(command("predict", run, "-", "--raw"), input=fasta, capture_output=True, text=True, env=environment())
+    piped = subprocess.run(
+        command("predict", run, "-", "--raw"), input=fasta, capture_output=True, text=True, env=environment()
+    )
     raw = np.array([line.split("\t")[1] for line in piped.stdout.splitlines()[1:]], np.float32)
     np.testing.assert_allclose(1 / (1 + np.exp(-raw.astype(np.float64))), expected[:, 0], rtol=1e-6)
 
@@ -126,7 +143,9 @@ def test_bad_configs_end_before_any_work(tmp_path, word, match):
 
 
 def test_a_non_finite_loss_stops_the_run_with_step_and_examples(tmp_path):
-    config = write_config(tmp_path, "c.optim.learning_rate = 1e38\nc.optim.name = 'sgd'\nc.model.first_activation = 'exp'")
+    config = write_config(
+        tmp_path, "c.optim.learning_rate = 1e38\nc.optim.name = 'sgd'\nc.model.first_activation = 'exp'"
+    )
     line = sentence(dragon("train", f"--config={config}", f"--workdir={tmp_path / 'run'}"), code=3)
     assert "is not finite at step" in line and "batch of 16 examples" in line and "optim.learning_rate" in line
     assert RunDir(tmp_path / "run").status["state"] == "failed"
@@ -144,7 +163,9 @@ def test_a_run_that_stays_at_chance_is_marked_failed_to_train(tmp_path):
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(tmp_path):
     config = write_config(tmp_path)
     workdir = tmp_path / "run"
-    process = subprocess.Popen(command("train", f"--config={config}", f"--workdir={workdir}"), stderr=subprocess.DEVNULL, env=environment())
+    process = subprocess.Popen(
+        command("train", f"--config={config}", f"--workdir={workdir}"), stderr=subprocess.DEVNULL, env=environment()
+    )
     while len(list((workdir / "checkpoints").glob("*.json"))) < 2 and process.poll() is None:
         time.sleep(0.01)
     process.kill()
@@ -164,10 +185,15 @@ def test_changed_data_in_the_same_directory_are_refused(tmp_path):
     text = (
         "import dragon_jax\n\n\ndef get_config():\n    c = dragon_jax.template(model='dense', source='table')\n"
         f"    c.data.source.paths = {{'all': {str(tmp_path / 't.tsv')!r}}}\n    c.data.source.label_columns = ('y',)\n"
-        "    c.train.steps, c.train.tensorboard, c.train.batch_size = 60, False, 16\n    c.train.eval_every, c.train.checkpoint_every = 60, 1\n    return c\n"
+        "    c.train.steps, c.train.tensorboard, c.train.batch_size = 60, False, 16\n"
+        "    c.train.eval_every, c.train.checkpoint_every = 60, 1\n    return c\n"
     )
     (tmp_path / "c.py").write_text(text)
-    process = subprocess.Popen(command("train", f"--config={tmp_path / 'c.py'}", f"--workdir={tmp_path / 'run'}"), stderr=subprocess.DEVNULL, env=environment())
+    process = subprocess.Popen(
+        command("train", f"--config={tmp_path / 'c.py'}", f"--workdir={tmp_path / 'run'}"),
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+    )
     while not list((tmp_path / "run" / "checkpoints").glob("*.json")) and process.poll() is None:
         time.sleep(0.01)
     process.kill()

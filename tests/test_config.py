@@ -109,7 +109,10 @@ def test_overrides_reach_every_kind_of_field(tmp_path):
     [
         ("--config.optim.lr=1", r"--config\.optim\.lr: no such field; did you mean optim\.learning_rate\?"),
         ("--config.modle.dropout=0.1", r"no such field"),
-        ("--config.optim.learning_rate=fast", r"--config\.optim\.learning_rate: expected a value like 0\.02 \(float\), found 'fast'"),
+        (
+            "--config.optim.learning_rate=fast",
+            r"--config\.optim\.learning_rate: expected a value like 0\.02 \(float\), found 'fast'",
+        ),
         ("--config.seed=1.5", r"--config\.seed: expected a value like 0 \(int\), found '1\.5'"),
         ("--config.seed", r"expected --config\.seed=VALUE"),
     ],
@@ -124,8 +127,14 @@ def test_bad_overrides_are_one_sentence(tmp_path, word, match):
     [
         ("def get_config(:\n", r"line 1: not Python"),
         ("import dragon_jax\n\ndef get_config():\n    return 1 / 0\n", r"bad\.py, line 4: ZeroDivisionError"),
-        ("import dragon_jax\n\ndef get_config():\n    return dragon_jax.template(model='convent', source='table')\n", "did you mean convnet"),
-        ("import dragon_jax\n\ndef get_config():\n    c = dragon_jax.template(model='dense', source='table')\n    c.optim.lr = 1\n", r"line 5: .*lr"),
+        (
+            "import dragon_jax\n\ndef get_config():\n    return dragon_jax.template(model='convent', source='table')\n",
+            "did you mean convnet",
+        ),
+        (
+            "import dragon_jax\n\ndef get_config():\n    c = dragon_jax.template(model='dense', source='table')\n    c.optim.lr = 1\n",
+            r"line 5: .*lr",
+        ),
         ("x = 1\n", "get_config"),
         ("def get_config():\n    return {}\n", "expected an ml_collections.ConfigDict"),
     ],

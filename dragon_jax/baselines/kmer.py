@@ -37,7 +37,9 @@ class KmerConfig:
         scale: `common` divides all features by one number, so that rare words stay small and are penalised more;
             `each` gives every feature unit variance. Means and scales come from the training rows.
         strengths: candidates for the penalty; the best on valid is taken, the strongest of equals.
-        choose_by: metric of binary tasks on valid; real tasks go by mean squared error, counts by Poisson deviance.
+        choose_by: metric of binary tasks on valid. `auroc` and `auprc` rank best and may shrink probabilities towards
+            the mean; `log_loss` gives the truest probabilities. Real tasks go by mean squared error, counts by Poisson
+            deviance.
         per_task: every task has its own strength; else one for all tasks of a kind, by the mean over them.
     """
 

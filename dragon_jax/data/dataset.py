@@ -116,7 +116,7 @@ class Dataset:
         for name in sorted(parts):
             array = np.ascontiguousarray(parts[name])
             digest.update(f"{name}|{array.dtype}|{array.shape}|".encode())
-            digest.update(memoryview(array).cast("B"))
+            digest.update(array.tobytes())
         digest.update(repr([(t.name, t.kind) for t in self.tasks]).encode())
         return digest.hexdigest()
 

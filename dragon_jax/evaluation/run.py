@@ -42,8 +42,8 @@ def evaluate_run(path: str | RunDir, split: str = "valid", data: Dataset | None 
         if split not in loaded.parts:
             raise InputError(f"{run}: its data have no split {split!r}")
         data = loaded.parts[split]
-    recorded = run.provenance["data"].get(split, {}).get("fingerprint")
-    if recorded and split_fingerprint(data) != recorded:
+    recorded, found = run.provenance["data"], split_fingerprint(data)
+    if recorded.get(split, {}).get("fingerprint", found) != found:
         raise InputError(
             f"split {split!r} of {run} is not what it was while training: data or their files have changed"
         )
@@ -69,6 +69,10 @@ def evaluate_run(path: str | RunDir, split: str = "valid", data: Dataset | None 
         level=e.level,
     )
     result["evaluated"] = now()
+    if split not in recorded:
+        run.update(
+            "provenance.json", data=recorded | {split: {"n": len(data), "length": data.length, "fingerprint": found}}
+        )
     if split == "test":
         opened = [*run.provenance.get("test_opened", []), result["evaluated"]]
         run.update("provenance.json", test_opened=opened)

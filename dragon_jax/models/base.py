@@ -85,7 +85,7 @@ class StrandModel(nn.Module):
         if self.reads == 2:
             codes = jnp.concatenate([codes, dna.reverse_complement(codes)])
             extra = {k: jnp.concatenate([v, flip(v, inputs["codes"].shape[1])]) for k, v in extra.items()}
-        x = dna.one_hot(codes, self.dtype, self.config.unknown)
+        x = dna.one_hot(codes, self.dtype.name, self.config.unknown)
         return self.drop(self.trunk(x, extra, train=train), deterministic=not train)
 
     def read_out(self, representation: Float[Array, "SB d"]) -> Float[Array, "B T"]:

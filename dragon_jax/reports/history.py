@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from dragon_jax.config import MONITORS
 from dragon_jax.reports.read import Run, number, section
 from dragon_jax.reports.style import figure, grid, note
 from dragon_jax.reports.svg import Panel, span
 from dragon_jax.reports.tables import label, write_number
+from dragon_jax.sections import MONITORS
 
 
 class Best(NamedTuple):

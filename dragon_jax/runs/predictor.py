@@ -14,11 +14,12 @@ from dragon_jax.errors import InputError, listing
 from dragon_jax.models.registry import make_model
 from dragon_jax.runs.directory import RunDir, read_json
 from dragon_jax.runs.settings import Settings, parse
+from dragon_jax.training.balance import balanced_share
 from dragon_jax.training.checkpoints import Checkpoints, restore, to_leaves
 from dragon_jax.training.devices import Devices
 from dragon_jax.training.losses import TaskStatistics, logit_shift, make_losses
 from dragon_jax.training.predict import LogitFunction
-from dragon_jax.training.trainer import best_variables, first_binary_task
+from dragon_jax.training.trainer import best_variables
 
 
 class Predictor(Protocol):
@@ -47,8 +48,7 @@ class NetworkPredictor:
         self._shapes: dict[str, list[int]] = outputs["inputs"]
         stats = TaskStatistics(*(np.array([t[k] for t in outputs["tasks"]]) for k in ("measured", "mean", "scale")))
         self._losses = make_losses(self.tasks, stats, spec.loss)
-        sampled = {first_binary_task(self.tasks): spec.train.balance} if spec.train.balance else {}
-        self._shift = logit_shift(self.tasks, stats, self._losses, sampled)
+        self._shift = logit_shift(self.tasks, stats, self._losses, balanced_share(self.tasks, spec.train))
         model = make_model(settings.model, len(self.tasks), spec.train.compute_dtype)
         self._devices = Devices()
         self._logits = LogitFunction(model, self._devices)
@@ -140,7 +140,7 @@ def load(run: str | RunDir, step: int | None = None) -> NetworkPredictor | Basel
         )
     if step is None:
         newest = max(steps)
-        step = checkpoints.loop(newest)["early"].get("best_step", newest) if settings.is_network else newest
+        step = int(checkpoints.loop(newest)["early"].get("best_step", newest)) if settings.is_network else newest
     leaves = checkpoints.load(step)
     where = f"checkpoint {step} of {folder}"
     if settings.is_network:

@@ -7,18 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dragon_jax.baselines import REGISTRY as BASELINES
-from dragon_jax.config import (
-    AugmentConfig,
-    EvaluateConfig,
-    LossConfig,
-    OptimConfig,
-    TrainConfig,
-    WeightingConfig,
-    build,
-    defaults,
-    plain,
-    together,
-)
+from dragon_jax.config import build, defaults, plain, together
 from dragon_jax.data.load import DataConfig, data_config
 from dragon_jax.data.negatives import NegativesConfig
 from dragon_jax.data.sources import source_class
@@ -26,6 +15,7 @@ from dragon_jax.data.splits import SplitConfig
 from dragon_jax.errors import InputError, nearest
 from dragon_jax.models.base import ModelConfig
 from dragon_jax.models.registry import MODELS, model_config
+from dragon_jax.sections import AugmentConfig, EvaluateConfig, LossConfig, OptimConfig, TrainConfig, WeightingConfig
 from dragon_jax.training.trainer import TrainSpec
 
 NETWORK_SECTIONS = {

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, UInt8
 
 from dragon_jax import dna
-from dragon_jax.config import AugmentConfig
 from dragon_jax.models.base import flip
+from dragon_jax.sections import AugmentConfig
 
 
 def shift_rows(values: Array, by: Int[Array, " B"], largest: int, fill: float | int) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from dragon_jax.config import MONITORS, TrainConfig
+from dragon_jax.sections import MONITORS, TrainConfig
 
 
 @dataclasses.dataclass
@@ -43,7 +43,7 @@ class EarlyStop:
             self.best_step, self.best_value, self.stale = step, value, 0
         else:
             self.stale += 1
-        return better
+        return bool(better)
 
     @property
     def done(self) -> bool:

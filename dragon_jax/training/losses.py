@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32
 
-from dragon_jax.config import LossConfig
 from dragon_jax.data.dataset import Task
+from dragon_jax.sections import LossConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,3 +157,16 @@ def logit_shift(
         prevalence = np.clip(stats.mean[column], 1e-12, 1 - 1e-12)
         shift[column] += np.log(share / (1 - share)) - np.log(prevalence / (1 - prevalence))
     return np.where([t.kind == "binary" for t in tasks], shift, 0.0)
+
+
+def plain_loss(losses: TaskLosses, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Returns float64 `[T]` mean loss over measured examples without class weights or smoothing (NaN where none is)."""
+    known = ~np.isnan(targets)
+    y = np.where(known, targets, 0).astype(np.float64)
+    z = logits.astype(np.float64)
+    logistic = np.logaddexp(0, z) - y * z
+    poisson = np.exp(np.minimum(z, 80.0)) - y * z
+    square = 0.5 * (z - (y - losses.center) / losses.scale) ** 2
+    each = np.where(losses.binary, logistic, np.where(losses.count, poisson, square))
+    n = known.sum(0)
+    return np.where(n > 0, np.where(known, each, 0).sum(0) / np.maximum(n, 1), np.nan)

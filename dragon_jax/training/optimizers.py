@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import jax
 import optax
 
-from dragon_jax.config import OptimConfig
+from dragon_jax.sections import OptimConfig
 
 OPTIMIZERS: Mapping[str, Callable[[OptimConfig], optax.GradientTransformation]] = {
     "adam": lambda c: optax.scale_by_adam(c.b1, c.b2, c.eps),

@@ -15,8 +15,8 @@ import numpy as np
 import optax
 from flax import struct
 
-from dragon_jax.config import AugmentConfig, OptimConfig
 from dragon_jax.models.base import StrandModel
+from dragon_jax.sections import AugmentConfig, OptimConfig
 from dragon_jax.training.augment import augment
 from dragon_jax.training.losses import TaskLosses
 from dragon_jax.training.optimizers import is_kernel
@@ -105,12 +105,13 @@ def make_train_step(
         variables = {"params": params, **model_state}
         common = {"rngs": {"dropout": dropout_key}, "mutable": list(model_state)}
         if not head_only:
+            logits: Any
             logits, changed = model.apply(variables, inputs, train=True, **common)
             return logits, logits, changed
         represent, changed = model.apply(variables, inputs, train=True, method="represent", **common)
         fixed = {**variables, "params": {**params, "head": jax.lax.stop_gradient(params["head"])}}
-        trunk_logits = model.apply(fixed, represent, method="read_out")
-        head_logits = model.apply(variables, jax.lax.stop_gradient(represent), method="read_out")
+        trunk_logits: Any = model.apply(fixed, represent, method="read_out")
+        head_logits: Any = model.apply(variables, jax.lax.stop_gradient(represent), method="read_out")
         return trunk_logits, head_logits, changed
 
     def train_step(state: TrainState, batch: PyTree, arrays: PyTree = None) -> TrainState:
@@ -168,7 +169,7 @@ def make_train_step(
 def make_predict_step(model: StrandModel) -> Callable[[PyTree, dict[str, Any]], jax.Array]:
     """Builds `predict_step(variables, inputs) -> logits float32 [B, T]`; the caller jits it."""
 
-    def predict_step(variables: PyTree, inputs: dict[str, Any]) -> jax.Array:
+    def predict_step(variables: PyTree, inputs: dict[str, Any]) -> Any:
         return model.apply(variables, inputs, train=False)
 
     return predict_step

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,17 @@ import jax
 import numpy as np
 
 from dragon_jax import metrics
-from dragon_jax.config import AugmentConfig, LossConfig, OptimConfig, TrainConfig, WeightingConfig
 from dragon_jax.data.batches import Batches, RowSource, gather
-from dragon_jax.data.dataset import Dataset, Task
-from dragon_jax.data.order import BatchOrder
+from dragon_jax.data.dataset import Dataset
 from dragon_jax.errors import InputError, RunError, listing
 from dragon_jax.models.base import StrandModel
+from dragon_jax.sections import AugmentConfig, LossConfig, OptimConfig, TrainConfig, WeightingConfig
+from dragon_jax.training.balance import balanced_share, make_order
 from dragon_jax.training.checkpoints import Checkpoints, nest, restore
 from dragon_jax.training.devices import Devices
 from dragon_jax.training.early import EarlyStop
 from dragon_jax.training.logs import MetricsLog, Progress
-from dragon_jax.training.losses import TaskLosses, TaskStatistics, head_bias, logit_shift, make_losses
+from dragon_jax.training.losses import TaskLosses, TaskStatistics, head_bias, logit_shift, make_losses, plain_loss
 from dragon_jax.training.optimizers import make_optimizer
 from dragon_jax.training.predict import LogitFunction
 from dragon_jax.training.step import TrainState, evaluation_variables, init_state, make_train_step, zero_sums
@@ -114,7 +114,7 @@ class Trainer:
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self.logits = LogitFunction(model, self.devices)
         self.early = EarlyStop.of(spec.train)
-        self.shift = logit_shift(train.tasks, stats, self.losses, balanced_share(train, spec.train))
+        self.shift = logit_shift(train.tasks, stats, self.losses, balanced_share(train.tasks, spec.train))
         self._bias = head_bias(train.tasks, stats, self.losses)
         self._source = stream or train
         self._example = {"codes": train.codes[:1], **{k: v[:1] for k, v in train.inputs.items()}}
@@ -296,42 +296,6 @@ def best_variables(leaves: dict[str, np.ndarray], ema: bool) -> dict[str, Any]:
     """Returns what `model.apply` needs from the leaves of a checkpoint."""
     tree = nest(leaves)
     return {"params": tree["ema"] if ema else tree["params"], **tree.get("model_state", {})}
-
-
-def make_order(train: Dataset, config: TrainConfig, seed: int) -> BatchOrder:
-    """Returns the order of the training rows, with a fixed share of positives when the config asks for it."""
-    groups = shares = None
-    if config.balance:
-        column = first_binary_task(train.tasks)
-        groups = (train.targets[:, column] > 0.5).astype(np.int64)
-        shares = {0: 1 - config.balance, 1: config.balance}
-    return BatchOrder(len(train), config.batch_size, seed, groups, shares)
-
-
-def balanced_share(train: Dataset, config: TrainConfig) -> dict[int, float]:
-    """Returns the share of positives in the batches by task column, where batches are balanced."""
-    return {first_binary_task(train.tasks): config.balance} if config.balance else {}
-
-
-def first_binary_task(tasks: Sequence[Task]) -> int:
-    """Returns the column of the first binary task, the one that batches are balanced by."""
-    for column, task in enumerate(tasks):
-        if task.kind == "binary":
-            return column
-    raise InputError("train.balance: expected a binary task to balance by, found none. Set it to 0")
-
-
-def plain_loss(losses: TaskLosses, logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Returns float64 `[T]` mean loss over measured examples without class weights or smoothing (NaN where none is)."""
-    known = ~np.isnan(targets)
-    y = np.where(known, targets, 0).astype(np.float64)
-    z = logits.astype(np.float64)
-    logistic = np.logaddexp(0, z) - y * z
-    poisson = np.exp(np.minimum(z, 80.0)) - y * z
-    square = 0.5 * (z - (y - losses.center) / losses.scale) ** 2
-    each = np.where(losses.binary, logistic, np.where(losses.count, poisson, square))
-    n = known.sum(0)
-    return np.where(n > 0, np.where(known, each, 0).sum(0) / np.maximum(n, 1), np.nan)
 
 
 def mean(values: np.ndarray) -> float:

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from dragon_jax.config import WeightingConfig
 from dragon_jax.errors import InputError, listing, nearest
+from dragon_jax.sections import WeightingConfig
 
 State = Any
 

@@ -79,7 +79,10 @@ def interval(values: np.ndarray) -> float:
 def tables(rows: pd.DataFrame) -> str:
     """Returns the Markdown table: one row per experiment, mean test auROC over seeds with its 95 % interval."""
     configs = list(dict.fromkeys(rows.config))
-    lines = ["| experiment | DeepBind* (published) | " + " | ".join(configs) + " |", "|---|---|" + "---|" * len(configs)]
+    lines = [
+        "| experiment | DeepBind* (published) | " + " | ".join(configs) + " |",
+        "|---|---|" + "---|" * len(configs),
+    ]
     for name in dict.fromkeys(rows.experiment):
         cells = []
         for config in configs:
@@ -91,7 +94,9 @@ def tables(rows: pd.DataFrame) -> str:
     for config in configs:
         by_seed = rows[rows.config == config].groupby("seed").test_auroc.mean().to_numpy()
         means.append(f"{by_seed.mean():.4f} ± {interval(by_seed):.4f}" if len(by_seed) > 1 else f"{by_seed.mean():.4f}")
-    lines.append(f"| **mean** | {np.mean(list(DEEPBIND.values())):.4f} | " + " | ".join(f"**{m}**" for m in means) + " |")
+    lines.append(
+        f"| **mean** | {np.mean(list(DEEPBIND.values())):.4f} | " + " | ".join(f"**{m}**" for m in means) + " |"
+    )
     return "\n".join(lines)
 
 
@@ -105,7 +110,13 @@ def plot(rows: pd.DataFrame, path: Path) -> None:
     axes = figure.subplots()
     for i, name in enumerate(names):
         if name in DEEPBIND:
-            axes.plot([i - 0.35, i + 0.35], [DEEPBIND[name]] * 2, color="0.3", lw=2, label="DeepBind*, published" if not i else None)
+            axes.plot(
+                [i - 0.35, i + 0.35],
+                [DEEPBIND[name]] * 2,
+                color="0.3",
+                lw=2,
+                label="DeepBind*, published" if not i else None,
+            )
         for j, config in enumerate(configs):
             values = rows[(rows.config == config) & (rows.experiment == name)].test_auroc.to_numpy()
             x = i + (j - (len(configs) - 1) / 2) * 0.2
@@ -126,18 +137,27 @@ def main() -> None:
     args = parser.parse_args()
     names = experiments()
     if not names:
-        sys.exit("no *_AC.seq.gz in $DRAGON_DATA/deepbind_encode: set DRAGON_DATA to the folder that holds deepbind_encode")
+        sys.exit(
+            "no *_AC.seq.gz in $DRAGON_DATA/deepbind_encode: set DRAGON_DATA to the folder that holds deepbind_encode"
+        )
     rows = []
     for config in args.configs.split(","):
         for seed in range(args.seeds):
             for name in names:
                 rows.append(one_run(config, name, seed, args.workdir))
-                print(f"{config} {name} seed {seed}: valid {rows[-1]['valid_auroc']:.4f}, test {rows[-1]['test_auroc']:.4f}", flush=True)
+                print(
+                    f"{config} {name} seed {seed}: valid {rows[-1]['valid_auroc']:.4f}, test {rows[-1]['test_auroc']:.4f}",
+                    flush=True,
+                )
     frame = pd.DataFrame(rows)
     frame.to_csv(args.out / "runs.tsv", sep="\t", index=False, float_format="%.6f")
-    packages = ", ".join(f"{k} {v}" for k, v in versions().items() if k in ("python", "jax", "flax", "optax", "numpy", "scikit-learn"))
+    packages = ", ".join(
+        f"{k} {v}" for k, v in versions().items() if k in ("python", "jax", "flax", "optax", "numpy", "scikit-learn")
+    )
     failed = int((frame.state != "done").sum())
-    text = f"{tables(frame)}\n\n{len(frame)} runs, {failed} failed; {args.seeds} seeds; {packages}; {cores()} CPU cores.\n"
+    text = (
+        f"{tables(frame)}\n\n{len(frame)} runs, {failed} failed; {args.seeds} seeds; {packages}; {cores()} CPU cores.\n"
+    )
     (args.out / "table.md").write_text(text)
     plot(frame, args.out / "test_auroc.png")
     print(text)

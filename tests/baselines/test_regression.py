@@ -42,8 +42,10 @@ def oracle(kind, strength, x, y, weights):
     total = len(y) if weights is None else weights.sum()
     model = {
         "real": lambda: Ridge(alpha=strength * total, tol=1e-10),
-        "binary": lambda: LogisticRegression(C=1 / (strength * total), tol=1e-7, max_iter=10_000),
-        "count": lambda: PoissonRegressor(alpha=strength, tol=1e-7, max_iter=10_000),
+        "binary": lambda: LogisticRegression(
+            C=1 / (strength * total), tol=1e-7, max_iter=1_000, solver="newton-cholesky"
+        ),
+        "count": lambda: PoissonRegressor(alpha=strength, tol=1e-7, max_iter=1_000, solver="newton-cholesky"),
     }[kind]()
     model.fit(x[:, :-1].astype(np.float64), y.astype(np.float64), sample_weight=weights)
     return np.append(np.ravel(model.coef_), model.intercept_)

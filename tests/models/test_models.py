@@ -76,15 +76,32 @@ def test_both_strands_give_the_same_logits(name, strands):
 def test_one_strand_tells_strands_apart_and_shared_strands_exchange_features():
     model, variables, codes = build({"name": "convnet"}, 83)
     other = np.ascontiguousarray(dna.reverse_complement(codes))
-    assert np.abs(model.apply(variables, {"codes": codes}, train=False) - model.apply(variables, {"codes": other}, train=False)).max() > 1e-3
+    assert (
+        np.abs(
+            model.apply(variables, {"codes": codes}, train=False)
+            - model.apply(variables, {"codes": other}, train=False)
+        ).max()
+        > 1e-3
+    )
     _, average, _ = build({"name": "convnet", "strands": "average"}, 83)
     _, shared, _ = build({"name": "convnet", "strands": "shared"}, 83)
-    assert shared["params"]["trunk"]["conv_1"]["kernel"].shape[1] == 2 * average["params"]["trunk"]["conv_1"]["kernel"].shape[1]
+    assert (
+        shared["params"]["trunk"]["conv_1"]["kernel"].shape[1]
+        == 2 * average["params"]["trunk"]["conv_1"]["kernel"].shape[1]
+    )
 
 
-@pytest.mark.parametrize("raw", [{"name": "convnet", "widths": (5, 7, 3), "filters": (4, 4, 4)}, {"name": "convnet", "widths": (9,), "filters": (4,)}])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"name": "convnet", "widths": (5, 7, 3), "filters": (4, 4, 4)},
+        {"name": "convnet", "widths": (9,), "filters": (4,)},
+    ],
+)
 def test_receptive_field_is_what_the_gradient_sees(raw):
-    config = model_config({**raw, "padding": "valid", "activation": "softplus", "first_activation": "softplus", "pool_width": 1})
+    config = model_config(
+        {**raw, "padding": "valid", "activation": "softplus", "first_activation": "softplus", "pool_width": 1}
+    )
     trunk = config.trunk(jnp.dtype("float32"))
     x = jax.nn.one_hot(np.random.default_rng(0).integers(0, 4, (1, 60)), 4)
     variables = trunk.init(jax.random.key(0), x, {}, train=False)
@@ -109,7 +126,9 @@ def test_convolution_equals_the_sum_over_taps(channels, width, dilation, padding
     padded = np.pad(x, ((0, 0), (left, right), (0, 0)))
     length = padded.shape[1] - span
     expected = sum(padded[:, i * dilation : i * dilation + length] @ kernel[i] for i in range(width))
-    np.testing.assert_allclose(layers.conv1d(jnp.asarray(x), jnp.asarray(kernel), padding=padding, dilation=dilation), expected, atol=1e-4)
+    np.testing.assert_allclose(
+        layers.conv1d(jnp.asarray(x), jnp.asarray(kernel), padding=padding, dilation=dilation), expected, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize(("width", "stride"), [(3, None), (3, 3), (4, 2), (5, 7), (29, None)])

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-TINY = '''
+TINY = """
 import dragon_jax
 
 
@@ -24,7 +24,7 @@ def get_config():
     c.train.tensorboard = False
     c.evaluate.bootstrap = 20
     return c
-'''
+"""
 
 
 def write_config(folder: Path, extra: str = "") -> Path:

@@ -31,7 +31,9 @@ def test_a_second_writer_is_refused_with_host_process_and_age(tmp_path):
     run = RunDir(tmp_path / "a")
     with run.claim() as note:
         assert note == ""
-        with pytest.raises(InputError, match=rf"being written by process {os.getpid()} on .* \(last sign of life \d+ s ago"):
+        with pytest.raises(
+            InputError, match=rf"being written by process {os.getpid()} on .* \(last sign of life \d+ s ago"
+        ):
             with RunDir(tmp_path / "a").claim():
                 pass
     with run.claim():

@@ -46,7 +46,9 @@ def test_a_flipped_bit_is_named_and_the_one_before_is_used(saved):
     flip_a_bit(saved.folder / "00000300")
     assert saved.latest() == 200
     assert "checkpoint 300" in saved.notes[0] and "does not match its recorded digest" in saved.notes[0]
-    with pytest.raises(InputError, match=r"checkpoint 300 .* does not match .* Checkpoint 200 is intact: pass --step=200"):
+    with pytest.raises(
+        InputError, match=r"checkpoint 300 .* does not match .* Checkpoint 200 is intact: pass --step=200"
+    ):
         saved.load(300)
 
 
@@ -113,7 +115,11 @@ def test_no_room_and_failing_disks_name_the_last_good_checkpoint(saved, monkeypa
 
 def test_a_manifest_lists_every_file_and_leaf(saved):
     manifest = json.loads((saved.folder / "00000100.json").read_text())
-    on_disk = {p.relative_to(saved.folder / "00000100").as_posix() for p in (saved.folder / "00000100").rglob("*") if p.is_file()}
+    on_disk = {
+        p.relative_to(saved.folder / "00000100").as_posix()
+        for p in (saved.folder / "00000100").rglob("*")
+        if p.is_file()
+    }
     assert set(manifest["files"]) == on_disk
     assert manifest["leaves"]["params/conv_1/kernel"] == [[2, 3, 4], "float32"]
     assert np.dtype(manifest["leaves"]["key"][1]) == np.uint32

@@ -5,10 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dragon_jax.config import LossConfig
 from dragon_jax.data.dataset import Task
-from dragon_jax.training.losses import head_bias, logit_shift, make_losses, task_statistics
-from dragon_jax.training.trainer import plain_loss
+from dragon_jax.sections import LossConfig
+from dragon_jax.training.losses import head_bias, logit_shift, make_losses, plain_loss, task_statistics
 
 TASKS = (Task("a"), Task("b", "real"), Task("c", "count"))
 
@@ -98,7 +97,9 @@ def test_balanced_batches_are_taken_out_of_the_probability():
 def test_class_weights_are_capped_and_label_smoothing_moves_targets():
     targets = (np.arange(1000) < 2).astype(np.float32)[:, None]
     tasks = (Task("a"),)
-    losses = make_losses(tasks, task_statistics(targets, tasks), LossConfig(class_weight="balanced", class_weight_cap=20.0))
+    losses = make_losses(
+        tasks, task_statistics(targets, tasks), LossConfig(class_weight="balanced", class_weight_cap=20.0)
+    )
     assert losses.positive[0] == 20
     smooth = make_losses(tasks, task_statistics(targets, tasks), LossConfig(label_smoothing=0.2))
     one, _ = smooth.sums(jnp.array([[3.0]]), jnp.array([[1.0]]))

@@ -9,8 +9,8 @@ import optax
 import pytest
 
 from dragon_jax import dna
-from dragon_jax.config import AugmentConfig, OptimConfig, TrainConfig, WeightingConfig
 from dragon_jax.errors import InputError
+from dragon_jax.sections import AugmentConfig, OptimConfig, TrainConfig, WeightingConfig
 from dragon_jax.training.augment import augment, mutate, shift_rows
 from dragon_jax.training.early import EarlyStop
 from dragon_jax.training.optimizers import OPTIMIZERS, make_optimizer, make_schedule
@@ -43,13 +43,19 @@ def test_static_weights_keep_their_ratio_and_sum_to_the_number_of_tasks():
 def batch(n=400, length=30, seed=0):
     rng = np.random.default_rng(seed)
     codes = jnp.asarray(rng.integers(0, 5, (n, length)), jnp.uint8)
-    return {"codes": codes, "signal": jnp.arange(n * length, dtype=jnp.float32).reshape(n, length, 1), "meta": jnp.ones((n, 2))}
+    return {
+        "codes": codes,
+        "signal": jnp.arange(n * length, dtype=jnp.float32).reshape(n, length, 1),
+        "meta": jnp.ones((n, 2)),
+    }
 
 
 def test_other_strand_comes_with_its_probability_and_takes_the_signal_along():
     inputs = batch()
     out = jax.jit(lambda k: augment(inputs, AugmentConfig(reverse_complement=0.5), k))(jax.random.key(0))
-    turned = np.array([(o == dna.reverse_complement(np.asarray(c))).all() for o, c in zip(out["codes"], inputs["codes"], strict=True)])
+    turned = np.array(
+        [(o == dna.reverse_complement(np.asarray(c))).all() for o, c in zip(out["codes"], inputs["codes"], strict=True)]
+    )
     kept = np.array([(o == c).all() for o, c in zip(out["codes"], inputs["codes"], strict=True)])
     assert (turned | kept).all()
     assert 150 < turned.sum() < 250
@@ -88,7 +94,9 @@ def test_no_augmentation_returns_the_batch():
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_every_optimiser_goes_downhill(name):
     rate = 0.5 if name == "adagrad" else 0.05
-    tx = make_optimizer(OptimConfig(name=name, learning_rate=rate, schedule="cosine", warmup_fraction=0.1, clip_norm=1.0), 100)
+    tx = make_optimizer(
+        OptimConfig(name=name, learning_rate=rate, schedule="cosine", warmup_fraction=0.1, clip_norm=1.0), 100
+    )
     params = {"kernel": jnp.ones((2, 2)), "bias": jnp.full((2,), -1.0)}
     target = {"kernel": jnp.full((2, 2), 0.3), "bias": jnp.zeros(2)}
 
@@ -116,14 +124,18 @@ def test_weight_decay_spares_biases():
 
 def test_schedules_peak_after_warm_up_and_end_where_they_say():
     for name, last in (("constant", 1.0), ("cosine", 0.1), ("linear", 0.1), ("exponential", 0.1)):
-        schedule = make_schedule(OptimConfig(learning_rate=1.0, schedule=name, warmup_fraction=0.2, final_scale=0.1), 100)
+        schedule = make_schedule(
+            OptimConfig(learning_rate=1.0, schedule=name, warmup_fraction=0.2, final_scale=0.1), 100
+        )
         values = np.array([schedule(i) for i in range(101)])
         assert values.argmax() == 20 and values.max() == pytest.approx(1.0)
         assert values[100] == pytest.approx(last, rel=1e-3)
         assert (np.diff(values[:20]) > 0).all()
 
 
-@pytest.mark.parametrize(("mode", "series"), [("max", [0.1, 0.3, 0.2, 0.25, 0.29]), ("min", [0.9, 0.7, 0.8, 0.75, 0.71])])
+@pytest.mark.parametrize(
+    ("mode", "series"), [("max", [0.1, 0.3, 0.2, 0.25, 0.29]), ("min", [0.9, 0.7, 0.8, 0.75, 0.71])]
+)
 def test_early_stopping_works_in_both_directions(mode, series):
     stop = EarlyStop.of(TrainConfig(monitor="anything", mode=mode, patience=3))
     better = [stop.update(i, v) for i, v in enumerate(series)]

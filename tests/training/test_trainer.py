@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dragon_jax.config import AugmentConfig, LossConfig, OptimConfig, TrainConfig, WeightingConfig
 from dragon_jax.data.dataset import Dataset, Task
 from dragon_jax.models.registry import make_model, model_config
+from dragon_jax.sections import AugmentConfig, LossConfig, OptimConfig, TrainConfig, WeightingConfig
 from dragon_jax.training.losses import head_bias, make_losses, task_statistics
 from dragon_jax.training.optimizers import make_optimizer
 from dragon_jax.training.step import init_state, make_train_step
@@ -47,7 +47,9 @@ def spec(**train):
 
 def trained(folder, spec, **kwargs):
     train, valid = data(), data(seed=1)
-    config = model_config({"name": "convnet", "filters": (8,), "widths": (8,), "pool_width": 0, "strands": "average", "dropout": 0.1})
+    config = model_config(
+        {"name": "convnet", "filters": (8,), "widths": (8,), "pool_width": 0, "strands": "average", "dropout": 0.1}
+    )
     model = make_model(config, len(TASKS), spec.train.compute_dtype)
     trainer = Trainer(spec, model, train, valid, task_statistics(train.targets, TASKS), folder, quiet=True, **kwargs)
     return trainer, trainer.run()
@@ -76,7 +78,9 @@ def test_memory_and_device_placements_train_the_same_weights(tmp_path):
 def test_rows_streamed_from_tfds_files_train_the_same_weights(tmp_path):
     from dragon_jax.data.builders import open_stream, write_tfds
 
-    folder = write_tfds({"train": data(), "valid": data(seed=1)}, tmp_path / "tfds", name="grammar", version="1.0.0", shards=2)
+    folder = write_tfds(
+        {"train": data(), "valid": data(seed=1)}, tmp_path / "tfds", name="grammar", version="1.0.0", shards=2
+    )
     _, a = trained(tmp_path / "a", spec(placement="memory", steps=20))
     _, b = trained(tmp_path / "b", spec(placement="stream", steps=20), stream=open_stream(folder, "train"))
     np.testing.assert_array_equal(numbers(a.variables), numbers(b.variables))
@@ -136,7 +140,9 @@ def test_equal_weights_step_along_the_gradient_of_the_mean_loss():
     change, after, (model, losses, batch, state) = step_from(WeightingConfig())
 
     def mean_loss(params):
-        total, measured = losses.sums(model.apply({"params": params}, batch, train=False), jnp.asarray(batch["targets"]))
+        total, measured = losses.sums(
+            model.apply({"params": params}, batch, train=False), jnp.asarray(batch["targets"])
+        )
         return (total / measured).mean()
 
     expected = jax.grad(mean_loss)(state.params)
@@ -187,5 +193,7 @@ def test_balanced_batches_hold_their_share_and_report_prevalence_again(tmp_path)
     trainer = Trainer(settings, model, rare, rare, task_statistics(targets, tasks), tmp_path, quiet=True)
     assert all(targets[trainer.order.rows(s), 0].mean() == 0.5 for s in range(20))
     fitted = trainer.run()
-    values = trainer.losses.values(trainer.predict_logits(trainer.devices.copy(fitted.variables), rare), shift=trainer.shift)
+    values = trainer.losses.values(
+        trainer.predict_logits(trainer.devices.copy(fitted.variables), rare), shift=trainer.shift
+    )
     assert values.mean() == pytest.approx(targets.mean(), abs=0.02)
