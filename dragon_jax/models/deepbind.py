@@ -67,7 +67,8 @@ class DeepBindTrunk(nn.Module):
         pad = c.width - 1
         x = jnp.pad(x, ((0, 0), (pad, pad), (0, 0)), constant_values=c.unknown)
         init = nn.initializers.normal(c.init_scale) if c.init_scale else nn.initializers.he_normal()
-        x = Conv(c.detectors, c.width, kernel_init=init, dtype=self.dtype, name="detectors")(x)
+        both = c.strands != "none"
+        x = Conv(c.detectors, c.width, both_strands=both, kernel_init=init, dtype=self.dtype, name="detectors")(x)
         if c.mean_pool:
             x = nn.relu(x)
             # interleaved as in the released parameter files: max_0, mean_0, max_1, mean_1, ...

@@ -27,12 +27,14 @@ class HybridConfig(ModelConfig):
     Attributes:
         filters, width: detectors of the first convolution and their width in bases.
         first_activation: of the detectors.
-        blocks: residual convolutions after it; block i has dilation `dilations[i]`, `block_width` taps.
-        conv_dropout: share of units zeroed between blocks. input_dropout: share of positions of the window blanked.
+        pool_width: max pooling after the detectors, in bases; 1 = none.
+        dilations: one residual convolution for each, with this dilation (in pooled positions) and `block_width` taps.
+        conv_dropout: share of units zeroed before each of them.
         dense, dense_dropout: hidden layers on the pooled features.
         words: lengths k of the words of the bags; empty = no wide view.
-        word_dim: numbers looked up for each word, beside the one that goes straight to the head's sum.
+        word_dim: numbers looked up for each word.
         word_scale: factor on the summed words, which sets how fast the wide view learns beside the deep one.
+        word_dropout: share of the summed numbers zeroed while training.
     """
 
     name: str = "hybrid"
@@ -44,14 +46,12 @@ class HybridConfig(ModelConfig):
     block_width: int = 5
     pool_width: int = 1
     conv_dropout: float = 0.0
-    input_dropout: float = 0.0
     dense: tuple[int, ...] = (64,)
     dense_dropout: float = 0.0
     words: tuple[int, ...] = (6,)
     word_dim: int = 8
     word_scale: float = 1.0
     word_dropout: float = 0.0
-    top: int = 1
 
     def __post_init__(self):
         super().__post_init__()
@@ -60,16 +60,31 @@ class HybridConfig(ModelConfig):
         check_range("filters", self.filters, 0, 100_000)
         check_range("width", self.width, 1, 1000)
         check_range("word_dim", self.word_dim, 1, 10_000)
-        for name in ("conv_dropout", "input_dropout", "dense_dropout", "word_dropout"):
+        for name in ("conv_dropout", "dense_dropout", "word_dropout"):
             check_range(name, getattr(self, name), 0, 1, open_high=True)
+        check_range("pool_width", self.pool_width, 1, 10_000)
+        check_range("word_scale", self.word_scale, 0, float("inf"), open_low=True, open_high=True)
         for k in self.words:
             check_range("words", k, 1, 10)
+        if not self.filters and not self.words:
+            raise ValueError("filters: expected at least 1 where words is empty, found 0")
+        if self.strands == "shared":
+            raise ValueError("strands: 'shared' is not defined for the words of hybrid. Use 'average' or 'maximum'")
 
     def trunk(self, dtype: jnp.dtype) -> nn.Module:
         return HybridTrunk(self, dtype)
 
+    @property
+    def representation_dropout(self) -> float:
+        return 0.0  # the pooled features are dropped out inside the trunk, before its dense layers
+
     def receptive_field(self, length: int) -> int:
-        return min(length, self.width + sum(d * (self.block_width - 1) for d in self.dilations))
+        deep = self.pool_width * (1 + sum(d * (self.block_width - 1) for d in self.dilations)) + self.width - 1
+        return min(length, max([deep if self.filters else 0, *self.words]))
+
+    def check_length(self, length: int) -> None:
+        if length < max([self.pool_width, *self.words]):
+            raise ValueError(f"words: sequences of {length} bases are shorter than a word or a pooling window")
 
 
 class WordBag(nn.Module):
@@ -101,9 +116,6 @@ class HybridTrunk(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B L 4"], extra: Inputs, *, train: bool) -> Float[Array, "B d"]:
         c = self.config
-        x = nn.Dropout(c.input_dropout, broadcast_dims=(2,))(x, deterministic=not train) * (
-            1 - c.input_dropout if train else 1
-        )
         parts = []
         if c.filters:
             h = Conv(c.filters, c.width, "same", dtype=self.dtype, name="detectors")(x)

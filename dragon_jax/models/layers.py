@@ -47,6 +47,10 @@ def conv1d(
 class Conv(nn.Module):
     """Convolution with bias.
 
+    With `both_strands` the input is one-hot DNA stacked as [forward; reverse], and only the forward half is read: a
+    filter on the other strand is its reverse complement on this one. The result is the same, positions of the reverse
+    half run backwards (so only for poolings over all positions); few filters then fill the processor better.
+
     Attributes:
         features: number of filters D.
         width: bases that a filter sees at dilation 1.
@@ -60,13 +64,22 @@ class Conv(nn.Module):
     padding: Padding = "valid"
     dilation: int = 1
     use_bias: bool = True
+    both_strands: bool = False
     kernel_init: Callable = he_normal
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: Float[Array, "B L C"]) -> Float[Array, "B M D"]:
         kernel = self.param("kernel", self.kernel_init, (self.width, x.shape[-1], self.features))
-        y = conv1d(x.astype(self.dtype), kernel.astype(self.dtype), padding=self.padding, dilation=self.dilation)
+        if self.both_strands:
+            forward = jnp.split(x, 2)[0]
+            twice = jnp.concatenate([kernel, kernel[::-1, ::-1]], -1)
+            y = conv1d(
+                forward.astype(self.dtype), twice.astype(self.dtype), padding=self.padding, dilation=self.dilation
+            )
+            y = jnp.concatenate(jnp.split(y, 2, -1))
+        else:
+            y = conv1d(x.astype(self.dtype), kernel.astype(self.dtype), padding=self.padding, dilation=self.dilation)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
             y = y + bias.astype(self.dtype)[None, None]

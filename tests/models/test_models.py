@@ -59,7 +59,7 @@ def test_every_activation_gives_finite_logits_and_gradients(name, activation):
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_both_strands_give_the_same_logits(name, strands):
     raw = {"name": name, "strands": strands}
-    if name == "deepbind" and strands == "shared":
+    if name in ("deepbind", "hybrid") and strands == "shared":
         with pytest.raises(InputError, match="shared"):
             model_config(raw)
         return
