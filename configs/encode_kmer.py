@@ -1,4 +1,4 @@
-"""Logistic regression on 6-mers, the baseline for one ENCODE ChIP-seq experiment; same data as configs/deepbind_encode.py.
+"""Logistic regression on 7-mers, the baseline for one ENCODE ChIP-seq experiment; same data as configs/deepbind_encode.py.
 
 dragon train    --config="configs/encode_kmer.py:REST_GM12878_NRSF_HudsonAlpha" --workdir=runs/kmer_REST
 dragon evaluate runs/kmer_REST --split=test
@@ -8,7 +8,7 @@ import dragon_jax
 
 
 def get_config(name: str = "REST_GM12878_NRSF_HudsonAlpha"):
-    c = dragon_jax.template(model="kmer", source="table")
+    c = dragon_jax.template(model="kmer", source="table", k=(7,))
     folder = "$DRAGON_DATA/deepbind_encode"
     c.data.source.paths = dict(train=f"{folder}/{name}_AC.seq.gz", test=f"{folder}/{name}_B.seq.gz")
     c.data.source.sequence_column, c.data.source.id_column = "seq", "EventID"

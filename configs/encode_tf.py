@@ -41,4 +41,11 @@ def sweep():
 
 def ablations():
     """One change each against the config as it is: without words, without residual blocks, without mutations, one strand."""
-    yield from ({}, {"model.words": ()}, {"model.dilations": ()}, {"augment.mutate": 0.0}, {"model.strands": "none"}, {"optim.ema": 0.0})
+    yield from (
+        {},
+        {"model.words": ()},
+        {"model.dilations": ()},
+        {"augment.mutate": 0.0},
+        {"model.strands": "none"},
+        {"optim.ema": 0.0},
+    )
