@@ -7,7 +7,8 @@ functions take and give NumPy arrays; `one_hot` and `reverse_complement` also wo
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -243,7 +244,7 @@ def gc_content(codes: np.ndarray) -> np.ndarray:
     return np.divide(strong, known, out=np.full(len(codes), np.nan), where=known > 0)
 
 
-def letters(sequences: Iterable[str] | np.ndarray) -> np.ndarray:
+def letters(sequences: Any) -> np.ndarray:
     """Returns codes uint8 `[N, L]` of whatever a caller has: strings, codes `[N, L]`, or one-hot `[N, L, 4]` / `[N, 4, L]`.
 
     Raises:

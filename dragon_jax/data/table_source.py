@@ -21,7 +21,8 @@ class TableSource:
     """Tables with one row per sequence.
 
     Attributes:
-        paths: file with the sequences, by split (`train`, `valid`, `test`) or under `all`; plain or gzip.
+        paths: file with the sequences, by split (`train`, `valid`, `test`) or under `all`; plain or gzip. It may be FASTA
+            when `label_paths` and `id_column` are given: labels are then joined by the names of the records.
         label_paths: second file with the labels, under the same keys; empty when labels stand beside the sequences.
         header: whether the files begin with a line of names. Without one, columns are called `0`, `1`, ...
         delimiter: one character; None = by suffix (`.tsv .txt .tab .seq` tab, `.csv` comma).
@@ -106,8 +107,12 @@ class TableSource:
 
         two = part in self.label_paths
         with TextFile(self.paths[part]) as file:
-            table = Table(file, delimiter_of(self.paths[part], self.delimiter), self.header)
-            rows = Rows(self, table, keep, with_labels=not two).read()
+            fasta = any(line.startswith(b">") for line in file.first_lines(1))
+            if not fasta:
+                table = Table(file, delimiter_of(self.paths[part], self.delimiter), self.header)
+                rows = Rows(self, table, keep, with_labels=not two).read()
+        if fasta:
+            rows = self._from_fasta(self.paths[part], two, keep)
         if not two:
             return rows
         with TextFile(self.label_paths[part]) as file:
@@ -116,6 +121,29 @@ class TableSource:
             ids, values = read_labels(self, table, columns)
         order = self._order(part, rows, ids, len(values))
         return dataclasses.replace(rows, targets=values[order], tasks=tuple(t for _, t in columns))
+
+    def _from_fasta(self, path: str, two: bool, keep: str | None) -> Dataset:
+        """Returns the records of a FASTA file, to be joined by name to the rows of a label file."""
+        from dragon_jax.data.fasta_source import examples
+
+        if not two or self.id_column is None:
+            raise InputError(
+                f"{show(path, 300)} is FASTA: expected label_paths with the labels and id_column, the column of the names in "
+                "them. For positives and negatives in FASTA files use the source 'fasta'"
+            )
+        if keep or self.chrom_column or self.weight_column or self.input_columns:
+            raise InputError(
+                f"{show(path, 300)} is FASTA and has no columns: expected none of chrom_column, weight_column, input_columns and "
+                "no split by column. Put the sequences into a table with them"
+            )
+        rows, _ = examples(path, self.length, self.fit)
+        names, counts = np.unique(rows.ids, return_counts=True)
+        if (counts > 1).any():
+            raise InputError(
+                f"{int((counts > 1).sum()):,} names occur twice in {show(path, 300)} (first: '{show(names[counts > 1][0])}'): "
+                "expected unique names to join labels by. Rename them"
+            )
+        return rows
 
     def _order(self, part: str, rows: Dataset, ids: list[str], n_labels: int) -> np.ndarray:
         """Returns for each sequence the row of its labels."""

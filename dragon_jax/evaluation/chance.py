@@ -17,9 +17,9 @@ def above_chance(task: Mapping[str, Any]) -> bool | None:
     """
     if task["kind"] == "binary":
         value, up = task.get("auroc"), task["n_positive"]
-        down = task["n"] - up
-        if value is None or not up or not down:
+        if value is None or not up or up == task["n"]:
             return None
+        down = task["n"] - up
         return value > 0.5 + SIGMAS * math.sqrt((up + down + 1) / (12 * up * down))
     value = task.get("spearman")
     return None if value is None or task["n"] < 3 else value > SIGMAS / math.sqrt(task["n"] - 1)

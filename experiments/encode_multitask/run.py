@@ -61,9 +61,14 @@ def main() -> None:
         ]
     )
     tasks.to_csv(HERE / "tasks.tsv", sep="\t", index=False, float_format="%.5f")
-    lines = ["| model | mean valid auROC | median | mean auPRC | tasks above ridge | seconds |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| model | mean valid auROC | median | mean auPRC | tasks above ridge | seconds |",
+        "|---|---|---|---|---|---|",
+    ]
     mean = ridge["mean"]
-    lines.append(f"| ridge on 6-mers | {mean['auroc']:.4f} | {ridge['median']['auroc']:.4f} | {mean['auprc']:.4f} | - | - |")
+    lines.append(
+        f"| ridge on 6-mers | {mean['auroc']:.4f} | {ridge['median']['auroc']:.4f} | {mean['auprc']:.4f} | - | - |"
+    )
     for seed, (run, r) in enumerate(zip(runs, results, strict=True)):
         better = sum(r["per_task"][t]["auroc"] > ridge["per_task"][t]["auroc"] for t in ridge["per_task"])
         seconds = run.provenance["seconds"]["all"]

@@ -350,3 +350,23 @@ def test_published_tables(dragon_data):
     assert data.targets.shape == (51_657, 109)
     assert abs(float(data.targets.mean()) - 0.109) < 0.0005
     assert data.ids[0] == "chr14:21560777-21560877"
+
+
+def test_fasta_records_are_joined_to_a_label_table_by_name(tmp_path):
+    sequences = {"p1": "ACGTACGT", "p2": "TTTTAAAA", "p3": "GGGGCCCA"}
+    (tmp_path / "s.fa").write_text("".join(f">{n} peak\n{s[:4]}\n{s[4:]}\n" for n, s in sequences.items()))
+    (tmp_path / "l.tsv").write_text("peak\tCTCF\tSPI1\np3\t1\t\np1\t0\t1\np2\t1\t0\n")
+    paths = {"paths": {"all": str(tmp_path / "s.fa")}, "label_paths": {"all": str(tmp_path / "l.tsv")}}
+    data = TableSource(**paths, id_column="peak", label_columns=("*",)).load_parts(0)["all"]
+    assert data.ids.tolist() == ["p1", "p2", "p3"]
+    assert decode_many(data.codes) == list(sequences.values())
+    np.testing.assert_array_equal(data.targets, np.array([[0, 1], [1, 0], [1, np.nan]], np.float32))
+    assert [t.name for t in data.tasks] == ["CTCF", "SPI1"]
+    with pytest.raises(InputError, match="s.fa is FASTA: expected label_paths with the labels and id_column"):
+        TableSource(**paths, label_columns=("*",)).load_parts(0)
+    (tmp_path / "l.tsv").write_text("peak\tCTCF\np1\t0\np2\t1\n")
+    with pytest.raises(InputError, match=r"1 of 3 sequences in .*s\.fa have no row in .*l\.tsv \(first: 'p3'\)"):
+        TableSource(**paths, id_column="peak", label_columns=("*",)).load_parts(0)
+    (tmp_path / "s.fa").write_text(">p1\nACGT\n>p1\nACGA\n")
+    with pytest.raises(InputError, match="1 names occur twice in .*s.fa .first: 'p1'"):
+        TableSource(**paths, id_column="peak", label_columns=("*",)).load_parts(0)
