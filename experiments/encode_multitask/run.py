@@ -81,7 +81,10 @@ def main() -> None:
     failed = sum(r.status["state"] != "done" for r in runs)
     text = "\n".join(lines)
     if len(values) > 1:
-        text += f"\n\nHybrid over {len(values)} seeds: {values.mean():.4f} ± {half_interval(values):.4f} (95 % t-interval); {failed} failed."
+        text += (
+            f"\n\nHybrid over {len(values)} seeds: {values.mean():.4f} ± {half_interval(values):.4f} (95 % t-interval);"
+        )
+        text += f" {failed} failed."
     text += f"\n{packages}; {cores()} CPU cores.\n"
     (HERE / "table.md").write_text(text)
     print(text)

@@ -211,7 +211,11 @@ def run(code: str, **environment: str) -> subprocess.CompletedProcess:
     )
 
 
-ENDS = {"pass": 0, "raise RuntimeError('lost')": 1, "import os; os.kill(os.getpid(), 2)": -2}
+ENDS = {
+    "pass": 0,
+    "raise RuntimeError('lost')": 1,
+    "import os, signal; signal.signal(2, signal.default_int_handler); os.kill(os.getpid(), 2)": -2,
+}
 
 
 @pytest.mark.parametrize(("end", "status"), ENDS.items())
