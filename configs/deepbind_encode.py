@@ -11,20 +11,15 @@ valid), `_B` is the published test set. Any other experiment of the same format 
 import dragon_jax
 
 
-def experiment(c, name: str):
-    """Reads one experiment of $DRAGON_DATA/deepbind_encode: positives of `_AC` with dinucleotide shuffles; `_B` as it is."""
+def get_config(argument: str = "REST_GM12878_NRSF_HudsonAlpha"):
+    name, _, mode = argument.partition(",")
+    c = dragon_jax.template(model="deepbind", source="table")
     folder = "$DRAGON_DATA/deepbind_encode"
     c.data.source.paths = dict(train=f"{folder}/{name}_AC.seq.gz", test=f"{folder}/{name}_B.seq.gz")
     c.data.source.sequence_column, c.data.source.id_column = "seq", "EventID"
     c.data.source.label_columns = ("Bound",)
     c.data.split.name, c.data.split.valid, c.data.split.test = "hash", 0.15, 0.0
     c.data.negatives.name, c.data.negatives.per_positive = "dinucleotide", 5
-    return c
-
-
-def get_config(argument: str = "REST_GM12878_NRSF_HudsonAlpha"):
-    name, _, mode = argument.partition(",")
-    c = experiment(dragon_jax.template(model="deepbind", source="table"), name)
     c.model.hidden, c.model.dropout, c.model.mean_pool = 32, 0.25, True
     c.augment.mutate = 0.03
     c.optim.learning_rate, c.optim.schedule = 5e-3, "cosine"

@@ -14,5 +14,5 @@ def get_config(name: str = "REST_GM12878_NRSF_HudsonAlpha"):
     c.data.source.sequence_column, c.data.source.id_column = "seq", "EventID"
     c.data.source.label_columns = ("Bound",)
     c.data.split.name, c.data.split.valid, c.data.split.test = "hash", 0.15, 0.0
-    c.data.negatives.name, c.data.negatives.per_positive = "dinucleotide", 3
+    c.data.negatives.name, c.data.negatives.per_positive = "dinucleotide", 3  # 8,192 columns each
     return c
