@@ -114,7 +114,7 @@ def test_a_named_pipe_is_read(tmp_path):
         ("https://x.org/a.fa", r"https://x.org/a.fa: expected a file on this machine, found a URL. Download it first"),
         ("s3://bucket/a.fa", "found a URL"),
         ("no/such/a.fa", r"no file no/such/a.fa: there is no folder no"),
-        ("a\x00b", r"cannot read a\\x00b: expected a file, found embedded null"),
+        ("a\x00b", r"cannot read a\\x00b: expected a file, found (stat: )?embedded null"),
         ("$NOT_SET_ANYWHERE/a.fa", r"environment variable NOT_SET_ANYWHERE in the path .* is not set"),
     ],
 )
