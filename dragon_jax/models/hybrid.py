@@ -29,6 +29,8 @@ class HybridConfig(ModelConfig):
         first_activation: of the detectors.
         pool_width: max pooling after the detectors, in bases; 1 = none.
         dilations: one residual convolution for each, with this dilation (in pooled positions) and `block_width` taps.
+        bins: parts of the window that are pooled each on its own, so that the head sees where a feature lies; 1 = the
+            whole window.
         conv_dropout: share of units zeroed before each of them.
         dense, dense_dropout: hidden layers on the pooled features.
         words: lengths k of the words of the bags; empty = no wide view.
@@ -45,6 +47,7 @@ class HybridConfig(ModelConfig):
     dilations: tuple[int, ...] = ()
     block_width: int = 5
     pool_width: int = 1
+    bins: int = 1
     conv_dropout: float = 0.0
     dense: tuple[int, ...] = (64,)
     dense_dropout: float = 0.0
@@ -63,6 +66,7 @@ class HybridConfig(ModelConfig):
         for name in ("conv_dropout", "dense_dropout", "word_dropout"):
             check_range(name, getattr(self, name), 0, 1, open_high=True)
         check_range("pool_width", self.pool_width, 1, 10_000)
+        check_range("bins", self.bins, 1, 10_000)
         check_range("word_scale", self.word_scale, 0, float("inf"), open_low=True, open_high=True)
         for k in self.words:
             check_range("words", k, 1, 10)
@@ -83,8 +87,8 @@ class HybridConfig(ModelConfig):
         return min(length, max([deep if self.filters else 0, *self.words]))
 
     def check_length(self, length: int) -> None:
-        if length < max([self.pool_width, *self.words]):
-            raise ValueError(f"words: sequences of {length} bases are shorter than a word or a pooling window")
+        if length < max([self.pool_width * self.bins, *self.words]):
+            raise ValueError(f"words: sequences of {length} bases are shorter than a word or the pooling windows")
 
 
 class WordBag(nn.Module):
@@ -126,10 +130,18 @@ class HybridTrunk(nn.Module):
                 h = nn.Dropout(c.conv_dropout)(h, deterministic=not train)
                 y = Conv(c.filters, c.block_width, "same", dilation, dtype=self.dtype, name=f"block_{i}")(h)
                 h = h + nn.relu(y)
-            pooled = jnp.concatenate([h.max(1), h.mean(1)], -1)
+            pooled = self._pooled(h)
             pooled = nn.Dropout(c.dropout)(pooled, deterministic=not train)
             parts.append(DenseStack(c.dense, "relu", c.dense_dropout, self.dtype, name="dense")(pooled, train=train))
         for k in c.words:
             bag = c.word_scale * WordBag(k, c.word_dim, self.dtype, name=f"words_{k}")(x)
             parts.append(nn.Dropout(c.word_dropout)(bag, deterministic=not train))
         return jnp.concatenate(parts, -1)
+
+    def _pooled(self, h: Float[Array, "B L C"]) -> Float[Array, "B d"]:
+        """Maximum and mean of every feature in each bin of positions, cut as evenly as they go and alike from both ends."""
+        n, bins = h.shape[1], self.config.bins
+        edges = [round(i * n / bins) for i in range(bins // 2 + 1)]
+        starts = [*edges, *(n - e for e in reversed(edges if bins % 2 else edges[:-1]))]
+        parts = [h[:, a:b] for a, b in zip(starts, starts[1:], strict=False)]
+        return jnp.concatenate([f for p in parts for f in (p.max(1), p.mean(1))], -1)
