@@ -19,9 +19,26 @@ def get_config(mode: str = "full"):
     c.data.source.label_columns = ("*",)
     c.data.split.name, c.data.split.valid_values = "chromosome", ("chr10",)
     c.data.split.duplicates = "drop"
-    c.optim.learning_rate, c.optim.schedule, c.optim.ema = 2e-3, "cosine", 0.995
-    c.train.batch_size, c.train.epochs, c.train.patience = 256, 20.0, 0
+    c.model.filters, c.model.width, c.model.pool_width, c.model.bins = 96, 15, 4, 5
+    c.model.dilations, c.model.block_width = (1, 1), 5
+    c.model.dropout, c.model.dense, c.model.words = 0.2, (256,), ()
+    c.augment.mutate, c.augment.shift = 0.02, 1
+    c.optim.learning_rate, c.optim.schedule, c.optim.ema = 5e-3, "cosine", 0.99
+    c.optim.weight_decay = 0.01
+    c.train.batch_size, c.train.epochs, c.train.patience = 128, 11.0, 0
     c.train.monitor = "auroc"
     if mode == "smoke":
         c.train.steps, c.train.eval_every = 40, 20
     return c
+
+
+def ablations():
+    """One change each against the config as it is: bag of 6-mers beside it, one bin, no residual blocks, one strand, class weights."""
+    yield from (
+        {},
+        {"model.words": (6,)},
+        {"model.bins": 1},
+        {"model.dilations": ()},
+        {"model.strands": "none"},
+        {"loss.class_weight": "balanced"},
+    )
