@@ -25,7 +25,7 @@ def get_config(mode: str = "full"):
     c.augment.mutate, c.augment.shift = 0.02, 1
     c.optim.learning_rate, c.optim.schedule, c.optim.ema = 5e-3, "cosine", 0.99
     c.optim.weight_decay = 0.01
-    c.train.batch_size, c.train.epochs, c.train.patience = 128, 11.0, 0
+    c.train.batch_size, c.train.epochs, c.train.patience = 128, 14.0, 0
     c.train.monitor = "auroc"
     if mode == "smoke":
         c.train.steps, c.train.eval_every = 40, 20
