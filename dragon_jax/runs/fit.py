@@ -97,9 +97,12 @@ def fit(
 
 
 def refuse_other_config(run: RunDir, raw: Mapping[str, Any]) -> None:
-    """Raises InputError when the directory holds a run of another config, with the fields that differ."""
+    """Raises InputError when the directory holds a run of another config, with the fields that differ.
+
+    A field that a newer release has added counts as equal while it has its default.
+    """
     changed = differences(run.config, json.loads(json.dumps(raw)))
-    if changed:
+    if changed and parse(run.config) != parse(raw):
         raise InputError(f"{run} was started with another config ({listing(changed)}). Use a new --workdir")
 
 

@@ -107,3 +107,18 @@ def test_the_baseline_has_the_same_face_and_the_same_files(tmp_path):
     assert (model.tasks, model.length) == (valid.tasks, 30)
     before = RunDir(run.path).provenance
     assert dragon_jax.train(c, tmp_path / "kmer", quiet=True).provenance == before
+
+
+def test_a_run_of_an_older_release_goes_on_when_new_fields_have_their_defaults(network, tmp_path):
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(network.path, copy)
+    old = json.loads((copy / "config.json").read_text())
+    del old["model"]["pool_stride"]
+    (copy / "config.json").write_text(json.dumps(old))
+    config = json.loads((network.path / "config.json").read_text())
+    assert dragon_jax.train(config, copy, quiet=True).status["state"] == "done"
+    config["model"]["pool_stride"] = 3
+    with pytest.raises(InputError, match=r"model\.pool_stride \(absent\) -> 3"):
+        dragon_jax.train(config, copy, quiet=True)
