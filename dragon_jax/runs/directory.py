@@ -21,8 +21,8 @@ BEAT_SECONDS = 5.0
 DEAD_SECONDS = 60.0
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON under a temporary name and renames it, so that a reader sees the old or the new, never a part.
+def write_whole(path: Path, text: str) -> None:
+    """Writes text under a temporary name and renames it, so that a reader sees the old or the new, never a part.
 
     Raises:
         RunError: the disk is full or cannot be written.
@@ -30,8 +30,7 @@ def write_json(path: Path, value: Any) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "w") as out:
-            json.dump(jsonable(value), out, indent=1)
-            out.write("\n")
+            out.write(text)
             out.flush()
             os.fsync(out.fileno())
         os.replace(temporary, path)
@@ -39,6 +38,11 @@ def write_json(path: Path, value: Any) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise RunError(f"could not write {path}: {os.strerror(e.errno or errno.EIO)}") from e
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a value as JSON, whole or not at all; NaN becomes null. Raises as `write_whole`."""
+    write_whole(path, json.dumps(jsonable(value), indent=1) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -90,6 +94,10 @@ class RunDir:
     def metrics(self) -> list[dict[str, Any]]:
         """Returns the lines of `metrics.jsonl`; a torn last line is left out."""
         return read_metrics(self["metrics.jsonl"])[0]
+
+    def write_text(self, name: str, text: str) -> None:
+        """Writes a text file here, whole or not at all."""
+        write_whole(self[name], text)
 
     def update(self, name: str, **changes: Any) -> None:
         """Changes top-level fields of a JSON file here."""

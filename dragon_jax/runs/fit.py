@@ -186,7 +186,7 @@ def _fit_network(
     model = make_model(settings.model, len(train.tasks), spec.train.compute_dtype)
     summary = summarise_model(model, {"codes": train.codes[:1], **{k: v[:1] for k, v in train.inputs.items()}})
     if not run["model.txt"].exists():
-        run["model.txt"].write_text(summary + "\n")
+        run.write_text("model.txt", summary + "\n")
     say(summary)
     began = time.monotonic()
     trainer = Trainer(
@@ -237,7 +237,7 @@ def _fit_baseline(
         return
     began = time.monotonic()
     model = settings.model.fit(loaded.parts["train"], loaded.parts["valid"], settings.seed, progress=say)
-    run["model.txt"].write_text(model.describe() + "\n")
+    run.write_text("model.txt", model.describe() + "\n")
     say(model.describe())
     checkpoints.save({k: np.asarray(v) for k, v in model.state().items()}, 0, {"early": {}, "reason": "fitted"})
     run.update("provenance.json", seconds={"all": time.monotonic() - began}, reason="fitted")

@@ -76,7 +76,7 @@ class Checkpoints:
         if free < need:
             last = self.steps()
             kept = f"checkpoint {last[-1]} is intact" if last else "no checkpoint was saved before"
-            raise RunError(f"need about {need / 1e9:.3g} GB in {self.folder.parent}, {free / 1e9:.3g} GB free; {kept}")
+            raise RunError(f"need about {_size(need)} in {self.folder.parent}, {_size(free)} free; {kept}")
 
     def _write(self, leaves: dict[str, np.ndarray], step: int, loop: dict[str, Any]) -> None:
         target = self.folder / f"{step:08d}"
@@ -210,6 +210,14 @@ def restore(template: PyTree, leaves: dict[str, np.ndarray], where: str) -> PyTr
     paths = jax.tree_util.tree_leaves_with_path(template)
     name = lambda path: jax.tree_util.keystr(path, simple=True, separator="/")  # noqa: E731
     return jax.tree.unflatten(jax.tree.structure(template), [leaves[name(p)] for p, _ in paths])
+
+
+def _size(nbytes: int) -> str:
+    """Returns bytes as people read them: `1.2 GB`, `310 MB`, `40 kB`."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if nbytes >= factor:
+            return f"{nbytes / factor:.1f} {unit}"
+    return f"{nbytes / 1e3:.0f} kB"
 
 
 def file_digest(path: Path) -> str:

@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dragon_jax.errors import RunError
+
 
 def jsonable(value: Any) -> Any:
     """Returns `value` with NumPy numbers made plain and NaN or infinity made None."""
@@ -71,10 +73,16 @@ class MetricsLog:
 
     def write(self, row: dict[str, Any], extra: Mapping[str, float]) -> None:
         """Writes one evaluation; `extra` (rates, times) goes to TensorBoard only."""
-        with open(self.path, "a") as out:
-            out.write(json.dumps(jsonable(row)) + "\n")
-            out.flush()
-            os.fsync(out.fileno())
+        try:
+            with open(self.path, "a") as out:
+                out.write(json.dumps(jsonable(row)) + "\n")
+                out.flush()
+                os.fsync(out.fileno())
+        except OSError as e:
+            raise RunError(
+                f"could not write {self.path}: {e.strerror}. Make room and give the same command again: it goes on from the "
+                "last checkpoint"
+            ) from e
         if self._board is None:
             return
         split, step = row["split"], row["step"]

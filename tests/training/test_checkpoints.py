@@ -100,7 +100,7 @@ def test_weights_that_do_not_fit_are_listed_by_path(saved):
 
 def test_no_room_and_failing_disks_name_the_last_good_checkpoint(saved, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
-    with pytest.raises(RunError, match=r"need about .* GB in .*run, 0 GB free; checkpoint 300 is intact"):
+    with pytest.raises(RunError, match=r"need about .* in .*run, 0 kB free; checkpoint 300 is intact"):
         saved.save(STATE, 400, {})
     monkeypatch.undo()
 
