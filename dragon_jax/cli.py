@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 a bug of ours, 2 bad input, 3 the run failed, 130 and 143 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -58,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
         "--fit", default="refuse", help="what to do with other lengths: refuse, or crop and pad, e.g. fit_centre"
     )
     p.add_argument("--step", type=int, help="use the checkpoint of this step instead of the best one")
-    p.add_argument("--batch-size", type=int, default=1024)
+    p.add_argument("--batch-size", type=positive, default=1024, help="sequences per step (default 1024)")
 
     p = verb("report", "Write the report of a run anew.")
     p.add_argument("run", help="run directory")
@@ -69,6 +70,14 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--out", help="folder for comparison.tsv and comparison.html")
     p.add_argument("--allow-different-data", action="store_true", help="compare although the examples differ")
     return parser
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, found {value}")
+    return value
 
 
 def _train(args: argparse.Namespace, overrides: list[str]) -> int:
@@ -133,6 +142,14 @@ def _compare(args: argparse.Namespace) -> int:
     return 0
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal that came before training began: there is nothing to save."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+
 class Signals:
     """Turns Ctrl-C and SIGTERM into a wish that training sees after its step; before training they end the command.
 
@@ -152,7 +169,7 @@ class Signals:
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, signal.SIG_DFL)
         if not self._polled:
-            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+            raise Interrupted(number)
         print(
             f"\n{signal.Signals(number).name}: saving after this step (once more ends at once)",
             file=sys.stderr,
@@ -202,15 +219,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"dragon {args.verb}: {e}", file=sys.stderr)
         return 2 if isinstance(e, InputError) else 3
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as e:
+        number = getattr(e, "number", int(signal.SIGINT))
+        name = signal.Signals(number).name
         print(
-            f"dragon {args.verb}: stopped by Ctrl-C before training began; the same command starts again",
+            f"dragon {args.verb}: stopped by {name}, nothing to save yet; the same command starts again",
             file=sys.stderr,
         )
-        return 130
+        return 128 + number
     except BrokenPipeError:  # the reader of our output has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as e:
+        if args.debug or e.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EIO):
+            raise
+        print(
+            f"dragon {args.verb}: could not write: {e.strerror}. Make room and give the same command again",
+            file=sys.stderr,
+        )
+        return 3
     except Exception as e:
         stopped = getattr(e, "signal", None)
         if type(e).__name__ == "Stopped" and stopped:

@@ -6,38 +6,17 @@ its field. Defaults live in the dataclasses and nowhere else; `defaults` turns t
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
 import dataclasses
 import hashlib
 import json
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from dragon_jax.errors import InputError, nearest, show
 
 T = typing.TypeVar("T")
-_complaints: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("complaints", default=None)
-
-
-@contextlib.contextmanager
-def together(title: str) -> Iterator[None]:
-    """Collects the complaints of every `build` inside and raises them as one `InputError` at the end."""
-    found: list[str] = []
-    token = _complaints.set(found)
-    try:
-        yield
-    except InputError as e:
-        if str(e) not in found:
-            found.append(str(e))
-    finally:
-        _complaints.reset(token)
-    if found:
-        raise InputError(
-            "; ".join(found) if len(found) == 1 else f"{title}: {len(found)} problems: " + "; ".join(found)
-        )
 
 
 def build(cls: type[T], raw: Mapping[str, Any], where: str = "") -> T:
@@ -73,10 +52,7 @@ def build(cls: type[T], raw: Mapping[str, Any], where: str = "") -> T:
             return cls(**values)
         except ValueError as e:
             wrong.append(prefix + str(e) if where and not str(e).startswith(prefix) else str(e))
-    found = _complaints.get()
-    if found is not None:
-        found.extend(w for w in wrong if w not in found)
-    raise InputError("; ".join(wrong))
+    raise InputError("; ".join(wrong), problems=wrong)
 
 
 def _fit(value: Any, hint: Any, where: str) -> Any:

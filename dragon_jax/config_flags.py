@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -10,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from dragon_jax.errors import InputError, nearest, show
+
+# Sections whose names the user chooses; `--config.weighting.weights.CTCF=2.0` adds one.
+FREE = ("weights", "paths", "label_paths", "kinds", "input_columns", "positives", "negatives")
 
 
 def load_config(spec: str, overrides: Sequence[str] = ()) -> Any:
@@ -26,6 +31,11 @@ def load_config(spec: str, overrides: Sequence[str] = ()) -> Any:
     known = _names(config)
     for word in overrides:
         name, equals, value = word.removeprefix("--config.").partition("=")
+        parent, _, leaf = name.rpartition(".")
+        if equals and parent in known and parent.rpartition(".")[2] in FREE:
+            with config.unlocked():
+                _at(config, parent)[leaf] = _literal(value)
+            continue
         if name not in known:
             raise InputError(f"--config.{show(name)}: no such field{nearest(name, known)}")
         if not equals:
@@ -38,6 +48,8 @@ def load_module(spec: str) -> tuple[Any, str]:
     """Returns a config file as a module, executed afresh, and the argument after the colon (empty when there is none)."""
     path, _, argument = spec.partition(":")
     file = Path(path).expanduser()
+    if file.is_dir():
+        raise InputError(f"--config: {show(path, 200)} is a directory, expected a Python file with get_config()")
     if not file.is_file():
         near = sorted(str(p) for p in Path(path).parent.glob("*.py")) if Path(path).parent.is_dir() else []
         raise InputError(f"--config: no such file {show(path, 200)}{nearest(path, near)}")
@@ -49,7 +61,7 @@ def load_module(spec: str) -> tuple[Any, str]:
         found.loader.exec_module(module)
     except InputError:
         raise
-    except Exception as e:
+    except (Exception, SystemExit) as e:
         raise InputError(_where(e, path)) from e
     finally:
         sys.path.remove(str(file.parent))
@@ -65,7 +77,7 @@ def _execute(spec: str) -> Any:
         config = module.get_config(argument) if argument else module.get_config()
     except InputError:
         raise
-    except Exception as e:
+    except (Exception, SystemExit) as e:
         raise InputError(_where(e, path)) from e
     if not hasattr(config, "to_dict"):
         raise InputError(
@@ -81,6 +93,10 @@ def _override(config: Any, word: str, name: str, value: str) -> None:
 
     before = _at(config, name)
     if hasattr(before, "to_dict"):
+        if name.rpartition(".")[2] in FREE:
+            raise InputError(
+                f"--config.{name}: expected --config.{name}.NAME=VALUE, one for each name, found {show(value)!r}"
+            )
         raise InputError(f"--config.{name}: a section cannot be given a value. Name one of its fields")
     values = flags.FlagValues()
     try:
@@ -93,13 +109,30 @@ def _override(config: Any, word: str, name: str, value: str) -> None:
         ) from e
 
 
-def _where(error: Exception, path: str) -> str:
+def _literal(value: str) -> Any:
+    """A number, tuple or text as Python would read it."""
+    try:
+        return ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return value
+
+
+def _where(error: BaseException, path: str) -> str:
     """The sentence for an exception inside a config file, with the line it came from."""
     if isinstance(error, SyntaxError):
         return f"{path}, line {error.lineno}: not Python ({error.msg})"
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == Path(path).expanduser()]
+    here = Path(path).expanduser().resolve()
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).resolve() == here]
     place = f"{path}, line {lines[-1]}" if lines else path
-    return f"{place}: {type(error).__name__}: {show(str(error).split('. Other fields')[0], 200)}"
+    text = str(error.args[0]) if error.args else str(error)
+    if absent := re.search(r'Key "(.+?)" does not exist', text):
+        known = re.findall(r"(\w+)\\*': ", text)
+        return f"{place}: {show(absent[1])}: no such field{nearest(absent[1], known)}"
+    if wrong := re.match(
+        r"Could not override field '(.+?)' .*?\. (.+) is of original type (.+) and cannot be casted to type (.+)", text
+    ):
+        return f"{place}: {wrong[1]}: expected {wrong[4]}, found {show(wrong[2])} of {wrong[3]}"
+    return f"{place}: {type(error).__name__}: {show(text, 200)}"
 
 
 def _names(config: Any, prefix: str = "") -> list[str]:

@@ -14,7 +14,15 @@ _SHOWN = 60
 
 
 class InputError(ValueError):
-    """Bad input, said in one sentence: what is wrong, where, what was expected and how to mend it."""
+    """Bad input, said in one sentence: what is wrong, where, what was expected and how to mend it.
+
+    Attributes:
+        problems: the single complaints, where the sentence joins several.
+    """
+
+    def __init__(self, message: str, problems: Sequence[str] = ()):
+        super().__init__(message)
+        self.problems = list(problems) or [message]
 
 
 class RunError(RuntimeError):

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ import pytest
 
 import dragon_jax
 from dragon_jax import dna
+from dragon_jax.config_flags import load_config
+from dragon_jax.errors import InputError
 from dragon_jax.runs.directory import RunDir
 from tests.runs.helpers import command, dragon, environment, write_config
 
@@ -220,3 +223,76 @@ def test_results_are_plain_json(run):
     text = (run / "results.json").read_text()
     assert "NaN" not in text and "Infinity" not in text
     assert json.loads(text)["valid"]["n"] > 0
+
+
+def test_a_refused_config_leaves_the_place_free_for_the_corrected_command(tmp_path):
+    config = write_config(
+        tmp_path, "c.train.steps, c.train.eval_every, c.train.patience = 20, 20, 0\nc.train.monitor = 'pearson'"
+    )
+    workdir = tmp_path / "run"
+    line = sentence(dragon("train", f"--config={config}", f"--workdir={workdir}"))
+    assert "train.monitor" in line and "pearson" in line
+    assert [p.name for p in workdir.iterdir()] == []
+    done = dragon("train", f"--config={config}", f"--workdir={workdir}", "--config.train.monitor=loss")
+    assert "was started with another config" not in done.stderr and (workdir / "results.json").exists()
+
+
+def test_swapped_test_sequences_are_refused_at_the_first_opening_and_other_data_by_a_finished_run(tmp_path):
+    rng = np.random.default_rng(0)
+    sequences = dna.decode_many(rng.integers(0, 4, (300, 40)).astype(np.uint8))
+    rows = [
+        f"{'test' if i >= 240 else 'valid' if i >= 180 else 'train'}\t{s}\t{i % 2}" for i, s in enumerate(sequences)
+    ]
+    table = tmp_path / "t.tsv"
+
+    def write(lines):
+        table.write_text("part\tsequence\ty\n" + "\n".join(lines) + "\n")
+
+    write(rows)
+    text = (
+        "import dragon_jax\n\n\ndef get_config():\n    c = dragon_jax.template(model='dense', source='table')\n"
+        f"    c.data.source.paths = {{'all': {str(table)!r}}}\n    c.data.source.label_columns = ('y',)\n"
+        "    c.data.split.name, c.data.split.column = 'column', 'part'\n"
+        "    c.data.split.valid_values, c.data.split.test_values = ('valid',), ('test',)\n"
+        "    c.train.steps, c.train.tensorboard, c.train.batch_size, c.evaluate.bootstrap = 20, False, 16, 20\n    return c\n"
+    )
+    (tmp_path / "c.py").write_text(text)
+    config = load_config(str(tmp_path / "c.py"))
+    dragon_jax.train(config, tmp_path / "run", quiet=True)
+    write(rows[:240] + rows[240:][::-1])
+    with pytest.raises(InputError, match="its sequences are not those that were there while training"):
+        dragon_jax.evaluate(tmp_path / "run", "test")
+    write([r[:-1] + ("1" if r[-1] == "0" else "0") if r.startswith("test") else r for r in rows])
+    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    dragon_jax.train(config, tmp_path / "again", quiet=True)
+    assert (tmp_path / "again" / "metrics.jsonl").read_bytes() == before  # test labels reach nothing
+    write(rows[:100] + rows[180:])
+    with pytest.raises(InputError, match="fingerprint differs"):
+        dragon_jax.train(config, tmp_path / "run", quiet=True)
+
+
+def test_output_that_cannot_be_written_is_one_sentence(run, tmp_path):
+    (tmp_path / "s.fa").write_text(">a\n" + "A" * 40 + "\n")
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            command("predict", run, tmp_path / "s.fa"),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+        )
+    assert done.returncode == 3 and "No space left" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_signal_before_training_is_said(tmp_path):
+    config = write_config(tmp_path, "import time\ntime.sleep(30)")
+    process = subprocess.Popen(
+        command("train", f"--config={config}", f"--workdir={tmp_path / 'run'}"),
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    )
+    time.sleep(3)
+    process.send_signal(signal.SIGTERM)
+    _, text = process.communicate(timeout=60)
+    assert process.returncode == 143 and "nothing to save yet" in text and "Traceback" not in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,11 +26,13 @@ class Loaded:
         parts: the splits that were asked for.
         notes: what was put in order, dropped or made, by name.
         summary: the same and the size of each split, as lines to print.
+        unseen: digest of the sequences and ids of each split that was not asked for; labels do not enter it.
     """
 
     parts: dict[str, Dataset]
     notes: dict[str, int]
     summary: list[str]
+    unseen: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -84,7 +87,8 @@ class DataConfig:
             summary.append(f"not returned: {', '.join(rest)} sequences")
         known = {key for counts in made.values() for key in counts}
         summary += [f"{count:,} {key}" for key, count in notes.items() if key not in known]
-        return Loaded({name: complete[name] for name in splits}, notes, summary)
+        unseen = {name: sequence_digest(data) for name, data in complete.items() if name not in splits}
+        return Loaded({name: complete[name] for name in splits}, notes, summary, unseen)
 
 
 def data_config(raw: Mapping[str, Any]) -> DataConfig:
@@ -108,6 +112,12 @@ def data_config(raw: Mapping[str, Any]) -> DataConfig:
         split=build(SplitConfig, dict(raw.get("split") or {}), "data.split"),
         negatives=build(NegativesConfig, dict(raw.get("negatives") or {}), "data.negatives"),
     )
+
+
+def sequence_digest(data: Dataset) -> str:
+    """Returns a hex digest of the sequences and ids of a split, in order, and of nothing that was measured."""
+    names = "\0".join(map(str, data.ids)).encode()
+    return hashlib.sha256(repr(data.codes.shape).encode() + data.codes.tobytes() + names).hexdigest()
 
 
 def check_labels(split: str, data: Dataset) -> None:

@@ -33,6 +33,6 @@ def verdict(results: Mapping[str, Any]) -> str:
     if not judged:
         return "failed to train: no task has a defined metric on valid (one class only, or nothing measured)"
     return (
-        f"failed to train: none of {len(judged)} tasks is more than {SIGMAS:.0f} standard errors above chance on valid. "
-        "Try another seed, a lower optim.learning_rate, or look at the data"
+        f"failed to train: no task (of {len(judged)}) is more than {SIGMAS:.0f} standard errors above chance on valid. "
+        "Try more epochs or patience, another optim.learning_rate or seed, and look at the data"
     )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dragon_jax.data.dataset import SPLITS, Dataset
+from dragon_jax.data.load import sequence_digest
 from dragon_jax.errors import InputError
 from dragon_jax.evaluation.evaluate import chosen_thresholds, evaluate_predictions
 from dragon_jax.files import atomic_write
@@ -43,9 +44,14 @@ def evaluate_run(path: str | RunDir, split: str = "valid", data: Dataset | None 
             raise InputError(f"{run}: its data have no split {split!r}")
         data = loaded.parts[split]
     recorded, found = run.provenance["data"], split_fingerprint(data)
+    sequences = run.provenance.get("unseen_sequences", {}).get(split)
+    if sequences is not None and sequences != sequence_digest(data):
+        raise InputError(
+            f"split {split!r} of {run}: its sequences are not those that were there while training. Restore the files"
+        )
     if recorded.get(split, {}).get("fingerprint", found) != found:
         raise InputError(
-            f"split {split!r} of {run} is not what it was while training: data or their files have changed"
+            f"split {split!r} of {run} is not what it was when first read: data or their files have changed"
         )
     if data.length != predictor.length or data.tasks != predictor.tasks:
         raise InputError(f"split {split!r} of {run} has other tasks or another length than the model")

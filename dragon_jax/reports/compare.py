@@ -109,7 +109,7 @@ def compare_runs(
     """
     check_settings(bootstrap, seed, level)
     if len(run_dirs) < 2:
-        raise InputError(f"dragon compare: expected at least two run directories, found {len(run_dirs)}")
+        raise InputError(f"expected at least two run directories, found {len(run_dirs)}")
     runs = tuple(read_run(d) for d in run_dirs)
     found = [_results(run, split) for run in runs]
     kinds, notes = _common_tasks(runs, found, tasks)

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import socket
 import threading
 import time
@@ -125,6 +126,13 @@ class RunDir:
         if not os.access(self.path, os.W_OK):
             raise InputError(f"{self} cannot be written: no permission. Choose another --workdir")
 
+    def discard(self) -> None:
+        """Removes what a run that never trained has written; the lease goes when the claim ends."""
+        for name in ("config.json", "model.json", "provenance.json", "status.json", "model.txt", "metrics.jsonl"):
+            self[name].unlink(missing_ok=True)
+        for name in ("tensorboard", "checkpoints"):
+            shutil.rmtree(self[name], ignore_errors=True)
+
     @contextlib.contextmanager
     def claim(self) -> Iterator[str]:
         """Makes this process the one writer until the block ends; a heartbeat shows others that it lives.
@@ -141,7 +149,7 @@ class RunDir:
             holder = _holder(lease)
             if holder is None:
                 continue  # it was let go between our two looks
-            if _alive(holder):
+            if _alive(holder, lease):
                 since = time.strftime("%H:%M", time.localtime(holder["since"]))
                 age = max(0, round(time.time() - holder["beat"]))
                 raise InputError(
@@ -202,7 +210,7 @@ def _holder(lease: Path) -> dict[str, Any] | None:
         return {"pid": -1, "host": "an unknown host", "started": "", "token": "", "since": 0.0, "beat": 0.0}
 
 
-def _alive(holder: dict[str, Any]) -> bool:
+def _alive(holder: dict[str, Any], lease: Path) -> bool:
     if holder["host"] == socket.gethostname() and holder["pid"] > 0:
         try:
             os.kill(holder["pid"], 0)
@@ -213,7 +221,13 @@ def _alive(holder: dict[str, Any]) -> bool:
         started = _started(holder["pid"])
         if started and holder["started"]:
             return started == holder["started"]
-    return time.time() - holder["beat"] < DEAD_SECONDS
+    age = time.time() - holder["beat"]
+    if age > -DEAD_SECONDS:
+        return age < DEAD_SECONDS
+    # a heartbeat from the future: that clock or ours is wrong, so only a beat that moves shows life
+    time.sleep(2 * BEAT_SECONDS + 1)
+    later = _holder(lease)
+    return later is not None and later["beat"] != holder["beat"]
 
 
 def _beat(lease: Path, token: str, ended: threading.Event) -> None:

@@ -70,7 +70,9 @@ def fit(
         refuse_other_config(run, raw)
         status = run.status
         if status["state"] in ("done", "failed") and status.get("finished"):
+            refuse_other_data(run, settings.data.load(settings.seed), settings)
             return Trained(run, settings, None, False)
+    fresh = not run.exists()
     with run.claim() as note:
         if note:
             say(f"note: {note}")
@@ -79,6 +81,7 @@ def fit(
         loaded = settings.data.load(settings.seed)
         for line in loaded.summary:
             say(line)
+        stop()  # from here on a signal is answered after the next step, not by breaking off
         _open(run, raw, settings, loaded)
         try:
             run.set_status("running", run.status["step"], since=now())
@@ -93,6 +96,10 @@ def fit(
         except RunError as e:
             _try_status(run, str(e))
             raise
+        except InputError:
+            if fresh and not Checkpoints(run["checkpoints"]).steps():
+                run.discard()  # nothing was trained: the corrected command may have the place
+            raise
         return trained
 
 
@@ -104,6 +111,16 @@ def refuse_other_config(run: RunDir, raw: Mapping[str, Any]) -> None:
     changed = differences(run.config, json.loads(json.dumps(raw)))
     if changed and parse(run.config) != parse(raw):
         raise InputError(f"{run} was started with another config ({listing(changed)}). Use a new --workdir")
+
+
+def refuse_other_data(run: RunDir, loaded: Loaded, settings: Settings) -> None:
+    """Raises InputError when the data, or what decides the order of batches, are not those the run was started with."""
+    before, now_ = run.provenance["data_fingerprint"], data_fingerprint(loaded, settings)
+    if before != now_:
+        raise InputError(
+            f"data of {run}: fingerprint differs ({before[:8]}... -> {now_[:8]}...), batches would not continue as before. "
+            "Restore the old files or use a new --workdir"
+        )
 
 
 def data_fingerprint(loaded: Loaded, settings: Settings) -> str:
@@ -119,21 +136,19 @@ def data_fingerprint(loaded: Loaded, settings: Settings) -> str:
 
 def _open(run: RunDir, raw: Mapping[str, Any], settings: Settings, loaded: Loaded) -> None:
     """Writes what identifies the run, or checks it against what an earlier process wrote."""
-    fingerprint = data_fingerprint(loaded, settings)
     if run["provenance.json"].exists() and run["model.json"].exists():
-        before = run.provenance["data_fingerprint"]
-        if before != fingerprint:
-            raise InputError(
-                f"data of {run}: fingerprint differs ({before[:8]}... -> {fingerprint[:8]}...), batches would not continue as "
-                "before. Restore the old files or use a new --workdir"
-            )
-        return
+        return refuse_other_data(run, loaded, settings)
     write_json(run["config.json"], raw)
     train = loaded.parts["train"]
     stats = task_statistics(train.targets, train.tasks)
     write_json(run["model.json"], describe_outputs(train, stats))
     record = provenance(Devices().describe() if settings.is_network else "cpu (NumPy, scikit-learn)", settings.seed)
-    record |= {"data_fingerprint": fingerprint, "data_notes": dict(loaded.notes), "data": describe_data(loaded)}
+    record |= {"unseen_sequences": loaded.unseen}  # of the splits that stay closed; no label goes into it
+    record |= {
+        "data_fingerprint": data_fingerprint(loaded, settings),
+        "data_notes": dict(loaded.notes),
+        "data": describe_data(loaded),
+    }
     write_json(run["provenance.json"], record)
     run.set_status("running", 0, since=now())
 

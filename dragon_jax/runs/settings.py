@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dragon_jax.baselines import REGISTRY as BASELINES
-from dragon_jax.config import build, defaults, plain, together
+from dragon_jax.config import build, defaults, plain
 from dragon_jax.data.load import DataConfig, data_config
 from dragon_jax.data.negatives import NegativesConfig
 from dragon_jax.data.sources import source_class
@@ -61,29 +61,28 @@ def parse(config: Any) -> Settings:
         raise InputError(f"model.name: expected one of {', '.join(known)}, found {name!r}{nearest(str(name), known)}")
     known_sections = {"seed", "data", "model", "evaluate", *(NETWORK_SECTIONS if network else ())}
     parts: dict[str, Any] = {}
-    with together("config"):
-        wrong = []
-        for section in sorted(known_sections - set(raw)):
-            wrong.append(f"{section}: missing")
-        for section in sorted(set(raw) - known_sections):
-            wrong.append(f"{section}: no such field for model '{name}'{nearest(section, sorted(known_sections))}")
-        seed = raw.get("seed", 0)
-        if type(seed) is not int or not 0 <= seed < 2**31:
-            wrong.append(f"seed: expected a whole number in 0..{2**31 - 1}, found {seed!r}")
-        makers = {"data": data_config, "evaluate": lambda r: build(EvaluateConfig, r, "evaluate")}
-        makers["model"] = model_config if network else lambda r: build(BASELINES[name], r, "model")
-        if network:
-            makers |= {k: (lambda r, k=k, c=c: build(c, r, k)) for k, c in NETWORK_SECTIONS.items()}
-        for section, maker in makers.items():
-            if isinstance(raw.get(section), Mapping):
-                try:
-                    parts[section] = maker(raw[section])
-                except InputError as e:
-                    wrong.extend(w for w in str(e).split("; ") if w not in wrong)
-            elif section in raw:
-                wrong.append(f"{section}: expected a section, found {raw[section]!r}")
-        if wrong:
-            raise InputError("; ".join(wrong))
+    wrong = []
+    for section in sorted(known_sections - set(raw)):
+        wrong.append(f"{section}: missing")
+    for section in sorted(set(raw) - known_sections):
+        wrong.append(f"{section}: no such field for model '{name}'{nearest(section, sorted(known_sections))}")
+    seed = raw.get("seed", 0)
+    if type(seed) is not int or not 0 <= seed < 2**31:
+        wrong.append(f"seed: expected a whole number in 0..{2**31 - 1}, found {seed!r}")
+    makers = {"data": data_config, "evaluate": lambda r: build(EvaluateConfig, r, "evaluate")}
+    makers["model"] = model_config if network else lambda r: build(BASELINES[name], r, "model")
+    if network:
+        makers |= {k: (lambda r, k=k, c=c: build(c, r, k)) for k, c in NETWORK_SECTIONS.items()}
+    for section, maker in makers.items():
+        if isinstance(raw.get(section), Mapping):
+            try:
+                parts[section] = maker(raw[section])
+            except InputError as e:
+                wrong.extend(e.problems)
+        elif section in raw:
+            wrong.append(f"{section}: expected a section, found {raw[section]!r}")
+    if wrong:
+        raise InputError("; ".join(wrong) if len(wrong) == 1 else f"config: {len(wrong)} problems: " + "; ".join(wrong))
     spec = None
     if network:
         spec = TrainSpec(seed=seed, **{k: parts[k] for k in NETWORK_SECTIONS})
@@ -104,7 +103,7 @@ def template(model: str, source: str, **model_fields: Any):
 
     known = {**MODELS, **BASELINES}
     if model not in known:
-        raise InputError(f"no model called {model!r}{nearest(model, list(known))}: expected one of {', '.join(known)}")
+        raise InputError(f"no model called {model!r} (there are {', '.join(known)}){nearest(model, list(known))}")
     config = ConfigDict({"seed": 0})
     config.data = data_defaults(source)
     config.model = defaults(known[model])

@@ -105,6 +105,12 @@ class Trainer:
         self.kinds = [t.kind for t in train.tasks]
         self.devices = Devices()
         self.devices.check("train.batch_size", spec.train.batch_size)
+        fitting = ["loss", *(m for m in metrics.QUICK if set(metrics.METRICS[m].kinds) & set(self.kinds))]
+        if spec.train.monitor not in fitting:
+            raise InputError(
+                f"train.monitor: expected one of {', '.join(fitting)} for tasks of kind {listing(sorted(set(self.kinds)))}, "
+                f"found {spec.train.monitor!r}"
+            )
         self.losses: TaskLosses = make_losses(train.tasks, stats, spec.loss)
         self.weighting = make_weighting(spec.weighting, self.names)
         self.order = make_order(train, spec.train, spec.seed)
@@ -241,10 +247,6 @@ class Trainer:
             {"step": step, "epoch": epoch, "split": "valid", "loss": loss, "mean": summary, "per_task": tasks}, {}
         )
         value = loss if self.early.monitor == "loss" else summary.get(self.early.monitor, math.nan)
-        if self.early.monitor != "loss" and self.early.monitor not in summary:
-            raise InputError(
-                f"train.monitor: {self.early.monitor!r} is not defined for these tasks on valid: found {listing(summary) or 'none'}"
-            )
         best = self.early.update(step, value)
         shown = "  ".join(f"{k} {v:.4f}" for k, v in summary.items() if k in ("auroc", "auprc", "pearson", "spearman"))
         bar.say(
