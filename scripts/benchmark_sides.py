@@ -135,9 +135,9 @@ class Ours:
 
 def torch_networks() -> dict[str, Callable[[], Any]]:
     """The two networks as a PyTorch user writes them, input `[B, 4, L]`; pooling before ReLU where they commute."""
-    import torch
-    from torch import nn
-    from torch.nn import functional as F
+    import torch  # pyright: ignore[reportMissingImports]
+    from torch import nn  # pyright: ignore[reportMissingImports]
+    from torch.nn import functional as F  # pyright: ignore[reportMissingImports]
 
     class ConvNet(nn.Module):
         def __init__(self):
@@ -184,7 +184,7 @@ class Torch:
     """The same networks, losses and optimiser in PyTorch."""
 
     def __init__(self, threads: int, compiled: bool):
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
 
         torch.set_num_threads(threads)
         self.torch, self.compiled = torch, compiled
