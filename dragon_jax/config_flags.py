@@ -14,7 +14,10 @@ from typing import Any
 from dragon_jax.errors import InputError, nearest, show
 
 # Sections whose names the user chooses; `--config.weighting.weights.CTCF=2.0` adds one.
-FREE = ("weights", "paths", "label_paths", "kinds", "input_columns", "positives", "negatives")
+FREE = (
+    "weighting.weights",
+    *(f"data.source.{f}" for f in ("paths", "label_paths", "kinds", "input_columns", "positives", "negatives")),
+)
 
 
 def load_config(spec: str, overrides: Sequence[str] = ()) -> Any:
@@ -32,7 +35,7 @@ def load_config(spec: str, overrides: Sequence[str] = ()) -> Any:
     for word in overrides:
         name, equals, value = word.removeprefix("--config.").partition("=")
         parent, _, leaf = name.rpartition(".")
-        if equals and parent in known and parent.rpartition(".")[2] in FREE:
+        if equals and parent in known and parent in FREE:
             with config.unlocked():
                 _at(config, parent)[leaf] = _literal(value)
             continue
@@ -93,7 +96,7 @@ def _override(config: Any, word: str, name: str, value: str) -> None:
 
     before = _at(config, name)
     if hasattr(before, "to_dict"):
-        if name.rpartition(".")[2] in FREE:
+        if name in FREE:
             raise InputError(
                 f"--config.{name}: expected --config.{name}.NAME=VALUE, one for each name, found {show(value)!r}"
             )
