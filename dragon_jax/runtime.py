@@ -1,10 +1,12 @@
-"""Process-wide settings of JAX that every command wants: a persistent compilation cache."""
+"""Process-wide settings that every command wants: a persistent compilation cache, and memory that is used again."""
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import platform
+import sys
 from pathlib import Path
 
 
@@ -44,3 +46,21 @@ def enable_compilation_cache() -> None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def keep_freed_memory() -> bool:
+    """Makes the C library keep memory that is freed, for the next step to use, instead of giving it back each time.
+
+    XLA on a CPU asks for the scratch memory of a program anew at every call. glibc maps blocks above 32 MiB from the
+    system and unmaps them afterwards, so that each step of a network pays for clearing all its pages again: 15,000 page
+    faults and 11 to 16 of 60 ms in a training step of the primer's network (128 x 1,000 bases, two cores).
+    Up to 2 GiB of freed memory then stay with the process. Returns whether it took effect; elsewhere than on glibc it
+    does nothing, and a `MALLOC_...` variable in the environment is the user's own choice and is left alone.
+    """
+    if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") for name in os.environ):
+        return False
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return False
+    trim_threshold, mmap_max = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of malloc.h
+    return bool(mallopt(mmap_max, 0)) and bool(mallopt(trim_threshold, 2**31 - 1))

@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dragon_jax.errors import InputError
+from dragon_jax.runtime import keep_freed_memory
 
 
 class Devices:
@@ -22,6 +23,8 @@ class Devices:
     def __init__(self):
         devices = jax.local_devices()
         self.count = len(devices)
+        if devices[0].platform == "cpu":
+            keep_freed_memory()
         mesh = Mesh(np.array(devices), ("data",))
         self.replicated = NamedSharding(mesh, PartitionSpec())
         self.split = NamedSharding(mesh, PartitionSpec("data"))

@@ -114,23 +114,6 @@ def test_receptive_field_is_what_the_gradient_sees(raw):
     assert seen.max() - seen.min() + 1 == config.receptive_field(60) == len(seen)
 
 
-@pytest.mark.parametrize("padding", ["valid", "same", "full"])
-@pytest.mark.parametrize(("channels", "width", "dilation"), [(4, 1, 1), (4, 6, 1), (4, 7, 2), (5, 6, 1), (3, 4, 3)])
-def test_convolution_equals_the_sum_over_taps(channels, width, dilation, padding):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(2, 30, channels)).astype(np.float32)
-    kernel = rng.normal(size=(width, channels, 3)).astype(np.float32)
-    span = (width - 1) * dilation
-    left = {"valid": 0, "same": span // 2, "full": span}[padding]
-    right = {"valid": 0, "same": span - span // 2, "full": span}[padding]
-    padded = np.pad(x, ((0, 0), (left, right), (0, 0)))
-    length = padded.shape[1] - span
-    expected = sum(padded[:, i * dilation : i * dilation + length] @ kernel[i] for i in range(width))
-    np.testing.assert_allclose(
-        layers.conv1d(jnp.asarray(x), jnp.asarray(kernel), padding=padding, dilation=dilation), expected, atol=1e-4
-    )
-
-
 @pytest.mark.parametrize(("width", "stride"), [(3, None), (3, 3), (4, 2), (5, 7), (29, None)])
 def test_max_pooling_equals_the_loop(width, stride):
     x = np.random.default_rng(0).normal(size=(2, 29, 3)).astype(np.float32)
