@@ -60,11 +60,26 @@ def train(
         return {"state": "failed", "reason": problem} if problem else {}
 
     trained = fit(config, str(workdir), say=say, stop=stop, quiet=quiet, after=after)
-    if not trained.fresh:
-        say(f"{trained.run} is finished already ({trained.run.status['state']}); nothing to do")
-    if trained.fresh or not trained.run["report.html"].exists():
+    rebuilt = not trained.fresh and _rebuild_results(trained, say)
+    if trained.fresh or rebuilt or not trained.run["report.html"].exists():
         say(f"report: {write_report(trained.run.path)}")
     return trained.run
+
+
+def _rebuild_results(trained: Trained, say: Callable[[str], None]) -> bool:
+    """Evaluates a finished run on valid again when its results are gone; returns whether that was so."""
+    run = trained.run
+    finished = f"{run} is finished already ({run.status['state']})"
+    if "valid" in run.results:
+        say(f"{finished}; nothing to do" if run["report.html"].exists() else f"{finished}; its report is gone")
+        return False
+    say(f"{finished}, but its results on valid are gone; worked out again from its best checkpoint")
+    with run.claim():
+        result = evaluate_run(run, "valid", trained.data.parts["valid"])
+    say(headline(result, "valid"))
+    if run.provenance.get("test_opened") and "test" not in run.results:
+        say(f"note: its results on test are gone too; dragon evaluate {run} --split=test opens the split once more")
+    return True
 
 
 def headline(result: dict[str, Any], split: str) -> str:

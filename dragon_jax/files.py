@@ -193,7 +193,11 @@ class TextFile:
 
     def _read(self) -> Iterator[bytes]:
         try:
-            yield from itertools.chain(self._stream)  # chained, or closing this generator would close the stream
+            lines = itertools.chain(self._stream)  # chained, or closing this generator would close the stream
+            for first in itertools.islice(lines, 1):
+                self._refuse_utf16(first)
+                yield first
+            yield from lines
         except EOFError as e:
             raise InputError(_cut_off(self.name)) from e
         except (gzip.BadGzipFile, zlib.error) as e:
@@ -202,6 +206,17 @@ class TextFile:
             ) from e
         except OSError as e:
             raise InputError(f"cannot read {self.name} to its end: {e.strerror or e}. Copy it to a local disk") from e
+
+    def _refuse_utf16(self, first: bytes) -> None:
+        """Spreadsheets on Windows save "Unicode text" so: two bytes a letter, one of them zero in what is ASCII."""
+        for encoding, mark, zero in (("UTF-16LE", b"\xff\xfe", 1), ("UTF-16BE", b"\xfe\xff", 0)):
+            letters = first[: len(first) // 2 * 2]
+            bare = letters and not any(letters[zero::2]) and all(letters[1 - zero :: 2])
+            if first.startswith(mark) or bare:
+                raise InputError(
+                    f"{self.name} is {encoding} text: expected UTF-8. Save it as UTF-8, or convert it with: "
+                    f"iconv -f {'UTF-16' if first.startswith(mark) else encoding} -t UTF-8"
+                )
 
     def close(self) -> None:
         for handle in reversed(self._opened):

@@ -114,7 +114,11 @@ def _recall_at_fdr(sample: Sample, level: float) -> float:
 
 
 def _log_losses(sample: Sample) -> Float64[np.ndarray, " n"]:
-    """-log(probability of what was seen), natural logarithm; clipped by the spacing of the scores' dtype at 1."""
+    """-log(probability of what was seen), natural logarithm; exact where logits are known, and else clipped by the
+    spacing of the scores' dtype at 1."""
+    if sample.logits is not None:
+        z = sample.logits.astype(np.float64)
+        return np.logaddexp(0, np.where(sample.labels, -z, z))
     p, smallest = sample.probabilities, float(np.finfo(sample.scores.dtype).eps)
     return -np.log(np.clip(np.where(sample.labels, p, 1 - p), smallest, 1 - smallest))
 
@@ -232,7 +236,11 @@ def check_shapes(predictions: np.ndarray, targets: np.ndarray, kinds: Sequence[s
 
 
 def measure(
-    predictions: np.ndarray, targets: np.ndarray, kinds: Sequence[str], names: Sequence[str] | None = None
+    predictions: np.ndarray,
+    targets: np.ndarray,
+    kinds: Sequence[str],
+    names: Sequence[str] | None = None,
+    logits: np.ndarray | None = None,
 ) -> list[dict[str, Value]]:
     """Returns for each task its metrics by name, each NaN with its reason where it is undefined.
 
@@ -240,6 +248,7 @@ def measure(
         predictions, targets: `[N, T]`, any real dtype; NaN targets are not measured.
         kinds: `binary`, `real` or `count` for each task.
         names: metrics wanted, all where None; each task gets those that suit its kind.
+        logits: `[N, T]` of the probabilities, NaN throughout in the column of a task without; see `Sample`.
 
     Raises:
         InputError: shapes do not match, or a kind or a name is unknown.
@@ -253,9 +262,10 @@ def measure(
     def block(start: int) -> list[dict[str, Value]]:
         # Columns of a large C-ordered matrix lie far apart: a block of them is copied in one pass over the rows.
         scores, seen = (np.ascontiguousarray(x[:, start : start + _BLOCK].T) for x in (predictions, targets))
+        known = [None] * len(scores) if logits is None else [logits[:, start + i] for i in range(len(scores))]
         result = []
-        for kind, s, y in zip(kinds[start : start + _BLOCK], scores, seen, strict=True):
-            sample = Sample(s, y)
+        for kind, s, y, z in zip(kinds[start : start + _BLOCK], scores, seen, known, strict=True):
+            sample = Sample(s, y, z)
             result.append({m.name: m.of(sample) for m in wanted if kind in m.kinds})
         return result
 

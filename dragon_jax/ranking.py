@@ -83,11 +83,13 @@ class Sample:
 
     Attributes:
         scores, targets: `[n]`, rows with a NaN target left out, each in its own float dtype.
+        logits: `[n]` of the probabilities that `scores` are, where the caller knows them; else None. They tell apart what
+            float32 has rounded to a probability of 0 or 1.
         rows: int64 `[n]`, where these examples stood in the input, or None where all of them are measured.
         problem: why nothing at all can be said about these examples, or an empty string.
     """
 
-    def __init__(self, scores: np.ndarray, targets: np.ndarray):
+    def __init__(self, scores: np.ndarray, targets: np.ndarray, logits: np.ndarray | None = None):
         scores, targets = (
             x if x.dtype.kind == "f" else x.astype(np.float64) for x in map(np.asarray, (scores, targets))
         )
@@ -98,6 +100,9 @@ class Sample:
         missing = np.isnan(targets)
         self.rows = np.flatnonzero(~missing) if missing.any() else None
         self.scores, self.targets = (scores, targets) if self.rows is None else (scores[self.rows], targets[self.rows])
+        if logits is not None and self.rows is not None:
+            logits = logits[self.rows]
+        self.logits = logits if logits is not None and np.isfinite(logits).all() else None
         self.problem = self._find_problem()
 
     def __len__(self) -> int:

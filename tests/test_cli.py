@@ -176,9 +176,12 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(tmp_pat
     steps = sorted((workdir / "checkpoints").glob("*.json"))
     damaged = next(p for p in (workdir / "checkpoints" / steps[-1].stem).rglob("d/*") if p.is_file())
     damaged.write_bytes(damaged.read_bytes()[:-7])
+    log = workdir / "metrics.jsonl"
+    log.write_bytes(b'{"step": 3, "spl\n' + (log.read_bytes() if log.exists() else b""))
     done = dragon("train", f"--config={config}", f"--workdir={workdir}")
     assert done.returncode == 0, done.stderr
     assert f"checkpoint {int(steps[-1].stem)} of" in done.stderr and "does not match its recorded digest" in done.stderr
+    assert done.stderr.count("metrics.jsonl: line 1 is torn") == 1 and len(RunDir(workdir).metrics()) >= 2
 
 
 def test_changed_data_in_the_same_directory_are_refused(tmp_path):

@@ -145,6 +145,39 @@ def test_a_broken_config_file_is_one_sentence_with_its_line(tmp_path, text, matc
         load_config(str(tmp_path / "bad.py"))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "remedy"),
+    [
+        (
+            "convnet",
+            "dense",
+            "remove model.conv_dropout, model.dense, model.dense_dropout, model.filters, model.first_activation, "
+            "model.padding, model.pool_stride, model.pool_width, model.pools",
+        ),
+        ("deepbind", "kmer", "model.width, optim, loss, weighting, augment, train"),
+        ("kmer", "hybrid", "model.transform and add optim, loss, weighting, augment, train"),
+    ],
+)
+def test_another_model_name_alone_is_one_sentence(old, new, remedy):
+    config = dragon_jax.template(model=old, source="simulation")
+    parse(config)
+    config.model.name = new
+    with pytest.raises(InputError) as e:
+        parse(config)
+    assert str(e.value).startswith(
+        f"model.name: '{new}' in a config with the fields of '{old}': expected the fields of '{new}'. Start the config "
+        f"from dragon_jax.template(model='{new}', ...), or remove "
+    )
+    assert str(e.value).endswith(remedy) and len(e.value.problems) == 1
+
+
+def test_single_fields_of_another_model_are_named_one_by_one():
+    config = dragon_jax.template(model="dense", source="simulation").to_dict()
+    config["model"]["filters"] = (8,)
+    with pytest.raises(InputError, match=r"^model.filters: no such field"):
+        parse(config)
+
+
 def test_a_missing_config_file_names_the_nearest(tmp_path):
     write_config(tmp_path)
     with pytest.raises(InputError, match=r"no such file .*; did you mean .*tiny\.py\?"):

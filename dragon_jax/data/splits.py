@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float64, Int64, UInt8
 
 from dragon_jax.config import check_range
 from dragon_jax.data.dataset import SPLITS, Dataset, Regions, concatenate
+from dragon_jax.data.split_values import REST, check_the_rest
 from dragon_jax.data.table_source import KEPT
 from dragon_jax.dna import canonical
 from dragon_jax.errors import InputError, listing, show
@@ -32,6 +33,9 @@ class SplitConfig:
         valid, test: shares of the rows, for `hash`. A split that has its own file takes nothing from the others.
         column: for `column`, the column.
         valid_values, test_values: values of the column, or chromosomes, that make these splits; the rest is train.
+        train_values: for `column`, the values that make train, every other one being refused; `("*",)` = all the rest,
+            whatever it is called. Empty = the rest, but what looks like a slip of the pen is refused, see
+            `check_the_rest`.
         folds, fold: for `folds`, how many parts there are and which of them is held out: it is test, the next one valid
             (where test has its own file, it is valid).
         salt: changes the hash, for another division of the same kind.
@@ -47,6 +51,7 @@ class SplitConfig:
     column: str | None = None
     valid_values: tuple[str, ...] = ()
     test_values: tuple[str, ...] = ()
+    train_values: tuple[str, ...] = ()
     folds: int = 5
     fold: int = 0
     salt: str = ""
@@ -75,6 +80,14 @@ class SplitConfig:
         if both := set(self.valid_values) & set(self.test_values):
             raise ValueError(
                 f"valid_values, test_values: expected different values, found {listing(sorted(both))} in both"
+            )
+        if self.train_values and self.name != "column":
+            raise ValueError(f"train_values: expected with name='column' only, found with name={self.name!r}")
+        if REST in self.train_values and len(self.train_values) > 1:
+            raise ValueError(f"train_values: expected values, or '*' alone, found {listing(self.train_values)}")
+        if both := set(self.train_values) & set(self.valid_values + self.test_values):
+            raise ValueError(
+                f"train_values: expected values of no other split, found {listing(sorted(both))} in another too"
             )
 
 
@@ -157,14 +170,17 @@ def _by_value(data: Dataset, config: SplitConfig, wanted: list[str]) -> Int64[np
         raise InputError("data.split.name: 'column' needs a source with named columns (table), found another")
     present = np.unique(values.astype(str))
     member = np.zeros(len(data), np.int64)
-    for name in wanted:
-        chosen = getattr(config, f"{name}_values")
+    for name in (*wanted, "train"):
+        chosen = [] if config.train_values == (REST,) and name == "train" else list(getattr(config, f"{name}_values"))
         if absent := [v for v in chosen if v not in present]:
             found = listing(map(repr, present.tolist()), 30)
             raise InputError(
                 f"data.split.{name}_values: {noun} '{show(absent[0])}' occurs in no row: expected one of {found}"
             )
-        member[np.isin(values.astype(str), list(chosen))] = SPLITS.index(name)
+        member[np.isin(values.astype(str), chosen)] = SPLITS.index(name)
+    if config.name == "column":
+        held = config.valid_values + config.test_values
+        check_the_rest(show(config.column), values.astype(str), data.ids, held, config.train_values)
     return member
 
 

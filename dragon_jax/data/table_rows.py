@@ -15,11 +15,28 @@ from dragon_jax.data.table_source import KEPT, REST, TableSource
 from dragon_jax.data.tables import Block, Table
 from dragon_jax.errors import InputError, listing, nearest, show
 
+# Names of coordinates, as in BED files, case and a leading # left aside; never labels under `*`.
+_PLACES = frozenset(
+    ("chr", "chrom", "chromosome", "contig", "start", "end", "stop", "chromstart", "chromend", "strand")
+)
+
 
 def label_columns(source: TableSource, table: Table, taken: set[str]) -> list[tuple[int, Task]]:
-    """Returns index and task of each label column."""
+    """Returns index and task of each label column; `taken` are the columns that the config names for something else.
+
+    Raises:
+        InputError: a column is absent, or `*` would learn what is called like a coordinate while no region is named.
+    """
     if source.label_columns == (REST,):
         names = [name for name in table.names if name not in taken]
+        places = [name for name in names if name.lstrip("#").lower() in _PLACES]
+        if places and not source.chrom_column:
+            raise InputError(
+                f"{table.path}: label_columns=('*',) would learn {listing(map(repr, places))}, named like coordinates: "
+                "expected labels only. Set chrom_column, start_column and end_column, or list the labels in "
+                "data.source.label_columns"
+            )
+        names = [name for name in names if name not in places]
         if not names:
             raise InputError(f"{table.path}: expected label columns besides {listing(sorted(taken))}, found none")
     else:
@@ -80,7 +97,7 @@ def targets(
 class Rows:
     """One pass over a table of sequences."""
 
-    def __init__(self, source: TableSource, table: Table, keep: str | None, with_labels: bool):
+    def __init__(self, source: TableSource, table: Table, keep: str | None, spare: set[str], with_labels: bool):
         self.source, self.table = source, table
         self.fitter = Fitter(table.path, source.length, source.fit)
         self.faults = NumberFaults()
@@ -104,8 +121,7 @@ class Rows:
         }
         self.weight = None if source.weight_column is None else column(source.weight_column, "weight_column")
         self.keep = None if keep is None else table.column(keep, "data.split.column")
-        taken = set(filter(None, source.own_columns() | {keep}))
-        self.labels = label_columns(source, table, taken) if with_labels else []
+        self.labels = label_columns(source, table, spare) if with_labels else []
         self.join = bool(source.label_paths) and self.id is not None
 
     def read(self) -> Dataset:

@@ -30,7 +30,9 @@ class TableSource:
         id_column: names of the rows; with `label_paths` both files must have it and are joined by it. None = rows are
             numbered, or named by their region, and a label file must have the same rows in the same order.
         chrom_column, start_column, end_column: genome coordinates (0-based half-open), all three or none.
-        label_columns: columns of the label file to learn, in this order; `("*",)` = all that have no other use.
+        label_columns: columns of the label file to learn, in this order; `("*",)` = all that have no other use here
+            or as the column of the split; with a region named, nothing called like a coordinate (`chr`, `start`,
+            `strand`, ...), and without one a column called so is refused.
         task_names: names of the tasks where the columns' own will not do.
         task_kind: what the labels are: `binary` (0/1), `real` or `count`. Empty, NA, NaN, nan and `.` are not measured.
         kinds: kinds of single tasks, by name, where they differ from `task_kind`.
@@ -89,7 +91,7 @@ class TableSource:
         Raises:
             InputError: whatever the files hold that they should not.
         """
-        parts = {part: self._load(part, keep if part in ("all", "train") else None) for part in self.paths}
+        parts = {part: self._load(part, keep) for part in self.paths}
         check_tasks(parts)
         if not any(part in SPLITS for part in parts) or len(parts) == 1:
             return parts
@@ -105,19 +107,21 @@ class TableSource:
     def _load(self, part: str, keep: str | None) -> Dataset:
         from dragon_jax.data.table_rows import Rows, label_columns, read_labels
 
+        spare = {name for name in self.own_columns() | {keep} if name}
+        keep = keep if part in ("all", "train") else None
         two = part in self.label_paths
         with TextFile(self.paths[part]) as file:
             fasta = any(line.startswith(b">") for line in file.first_lines(1))
             if not fasta:
                 table = Table(file, delimiter_of(self.paths[part], self.delimiter), self.header)
-                rows = Rows(self, table, keep, with_labels=not two).read()
+                rows = Rows(self, table, keep, spare, with_labels=not two).read()
         if fasta:
             rows = self._from_fasta(self.paths[part], two, keep)
         if not two:
             return rows
         with TextFile(self.label_paths[part]) as file:
             table = Table(file, delimiter_of(self.label_paths[part], self.delimiter), self.header)
-            columns = label_columns(self, table, set(filter(None, (self.own_columns() | {keep}))))
+            columns = label_columns(self, table, spare)
             ids, values = read_labels(self, table, columns)
         order = self._order(part, rows, ids, len(values))
         return dataclasses.replace(rows, targets=values[order], tasks=tuple(t for _, t in columns))

@@ -21,6 +21,8 @@ from dragon_jax.files import Faults, TextFile, utf8
 BLOCK = 8192
 _BOM = b"\xef\xbb\xbf"
 _QUOTED = re.compile(rb'"((?:[^"]|"")*)"')
+_NO_HEADER = "If the file has no line of names, set data.source.header=False and call the columns '0', '1', ..."
+_HEADER = "If the file has no line of names, read it without header (data.source.header=False, or columns by number)"
 _SUFFIXES = {".tsv": "\t", ".txt": "\t", ".seq": "\t", ".tab": "\t", ".csv": ","}
 
 
@@ -96,12 +98,16 @@ class Table:
         self._bom = first[0].startswith(_BOM)
         raw = _line_ends(first[0].removeprefix(_BOM), self.path, 1).removesuffix(b"\n")
         cells = [utf8(cell, f"{self.path}, line 1") for cell in _split(raw, delimiter, self.path, 1)]
+        if len(cells) == 1:
+            _refuse_other_delimiter(raw, file.first_lines(2)[1:], delimiter, self.path)
+        self._like_data = header and any(map(_is_dna, cells))
         self.names = cells if header else [str(i) for i in range(len(cells))]
         if header:
             repeated = sorted({name for name in cells if cells.count(name) > 1})
             if repeated:
+                hint = f". {_HEADER}" if self._like_data or _is_number(repeated[0]) else ". Rename one"
                 raise InputError(
-                    f"column '{show(repeated[0])}' twice in {self.path}, line 1: expected unique names. Rename one"
+                    f"column '{show(repeated[0])}' twice in {self.path}, line 1: expected unique names{hint}"
                 )
 
     def column(self, name: str, setting: str) -> int:
@@ -113,6 +119,13 @@ class Table:
             n for n in self.names if n and (name.lower().startswith(n.lower()) or n.lower().startswith(name.lower()))
         ]
         close = nearest(name, self.names) or (f"; did you mean {alike[0]}?" if alike else ".")
+        if self._like_data:
+            config = setting.startswith("data.source.")
+            remedy = _NO_HEADER if config else f"If the file has no line of names, set {setting}"
+            raise InputError(
+                f"{self.path}: expected a column '{show(name)}', found a first line that looks like data "
+                f"({listing(map(repr, self.names), 12)}). {remedy}"
+            )
         raise InputError(
             f"{self.path}: expected a column '{show(name)}', found {listing(map(repr, self.names), 12)}{hint}"
             f"{close} Set {setting} to the column meant"
@@ -204,6 +217,28 @@ class Table:
             bad = numbers[good[np.flatnonzero(start == end)[0]]]
             raise InputError(f"blank line in {self.path}, line {bad}: expected 1 field. Remove the line")
         return Block(self.path, raw, start, end, numbers[good], rows[good])
+
+
+def _refuse_other_delimiter(first: bytes, second: list[bytes], delimiter: str, path: str) -> None:
+    """Refuses a table of one column whose first two lines hold another separator, the same number of times."""
+    for other, name in ((",", "commas"), ("\t", "tabs"), (";", "semicolons")):
+        count = first.count(other.encode())
+        if count and other != delimiter and second and second[0].count(other.encode()) == count:
+            expected = {"\t": "tabs", ",": "commas"}.get(delimiter, repr(delimiter))
+            suffix = {",": ", or call the file .csv", "\t": ", or call the file .tsv"}.get(other, "")
+            raise InputError(
+                f"{path}, line 1: expected columns with {expected} between them, found one column with {name} in it "
+                f"('{show(first.decode('utf-8', 'replace'))}'). Set the delimiter to {other!r}{suffix}"
+            )
+
+
+def _is_dna(name: str) -> bool:
+    """Whether a name can only be a sequence: no word has six letters of ACGTN and no other."""
+    return len(name) >= 6 and not name.upper().strip("ACGTN")
+
+
+def _is_number(name: str) -> bool:
+    return re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)", name) is not None
 
 
 def _line_ends(raw: bytes, path: str, first: int) -> bytes:

@@ -90,6 +90,7 @@ def task_intervals(
     n: int = 200,
     seed: int = 0,
     level: float = 0.95,
+    logits: np.ndarray | None = None,
 ) -> list[dict[str, Interval]]:
     """Returns for each task an interval of each metric that is defined there; tasks are resampled independently.
 
@@ -103,6 +104,7 @@ def task_intervals(
         n: resamples for each task; 0 gives no interval.
         seed: of the draws.
         level: share of resamples inside the interval.
+        logits: as in `metrics.measure`.
 
     Raises:
         InputError: shapes do not match, or a setting is out of range.
@@ -111,7 +113,7 @@ def task_intervals(
     check_settings(n, seed, level, names)
 
     def task(t: int) -> dict[str, Interval]:
-        of = resampler(Sample(predictions[:, t], targets[:, t]), kinds[t], names)
+        of = resampler(_sample(predictions, targets, logits, t), kinds[t], names)
         if of is None or n == 0:
             return {}
         values = of.stratified(np.random.default_rng([seed, t]), n)
@@ -129,6 +131,7 @@ def mean_intervals(
     n: int = 200,
     seed: int = 0,
     level: float = 0.95,
+    logits: np.ndarray | None = None,
 ) -> dict[str, Interval]:
     """Returns an interval for the mean over tasks of each metric.
 
@@ -148,7 +151,7 @@ def mean_intervals(
         weights = np.concatenate([draw(rng, r, len(targets)).astype(np.uint16) for r in blocks(rows, len(targets))])
 
         def task(t: int, weights: np.ndarray = weights) -> dict[str, np.ndarray]:
-            sample = Sample(predictions[:, t], targets[:, t])
+            sample = _sample(predictions, targets, logits, t)
             of = resampler(sample, kinds[t], names)
             if of is None:
                 return {}
@@ -163,6 +166,10 @@ def mean_intervals(
             if columns := [values[name] for values in per_task if name in values]:
                 means[name].append(_nanmean(np.stack(columns)))
     return {name: percentile_interval(np.concatenate(parts), level) for name, parts in means.items() if parts}
+
+
+def _sample(predictions: np.ndarray, targets: np.ndarray, logits: np.ndarray | None, t: int) -> Sample:
+    return Sample(predictions[:, t], targets[:, t], None if logits is None else logits[:, t])
 
 
 def _nanmean(values: Float64[np.ndarray, "T B"]) -> Float64[np.ndarray, " B"]:

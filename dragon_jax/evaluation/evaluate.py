@@ -37,7 +37,7 @@ def evaluate_predictions(
 
     Args:
         predictions: `[N, T]`; probability (binary), value (real), rate (count).
-        raw: `[N, T]`, logit, value, log rate; None where a predictor has none. Only the loss reads it.
+        raw: `[N, T]`, logit, value, log rate; None where a predictor has none. Only loss and log loss read it.
         targets: `[N, T]`, NaN = not measured.
         tasks: T of them, in the order of the columns.
         thresholds: threshold of each binary task by its name, chosen on another split. A task without one, or with
@@ -70,12 +70,13 @@ def evaluate_predictions(
         if value is not None and not math.isfinite(value):
             raise InputError(f"threshold of task {name!r}: expected a finite number or None, found {value}")
     settings: dict[str, Any] = {"n": bootstrap, "seed": seed, "level": level}
-    per_task = metrics.measure(predictions, targets, kinds)
-    intervals = boot.task_intervals(predictions, targets, kinds, **settings)
+    logits = None if raw is None else _known_logits(predictions, raw, targets, kinds)
+    per_task = metrics.measure(predictions, targets, kinds, logits=logits)
+    intervals = boot.task_intervals(predictions, targets, kinds, **settings, logits=logits)
 
     def table(t: int) -> dict[str, Any]:
         scores, seen = predictions[:, t], targets[:, t]
-        sample = Sample(scores, seen)
+        sample = Sample(scores, seen, None if logits is None else logits[:, t])
         result: dict[str, Any] = {"kind": kinds[t], "n": len(sample)}
         values: dict[str, Value] = {"loss": _loss(sample, kinds[t], None if raw is None else Sample(raw[:, t], seen))}
         values |= per_task[t]
@@ -100,7 +101,7 @@ def evaluate_predictions(
 
     tables = metrics.in_threads(table, range(len(tasks)))
     columns = metrics.by_metric(per_task)
-    means = boot.mean_intervals(predictions, targets, kinds, **settings) if bootstrap else {}
+    means = boot.mean_intervals(predictions, targets, kinds, **settings, logits=logits) if bootstrap else {}
     result = {
         "n": len(targets),
         "loss": _over_tasks([t["loss"] for t in tables], np.mean),
@@ -161,29 +162,41 @@ def _threshold(
 def _loss(sample: Sample, kind: str, raw: Sample | None) -> Value:
     """Mean loss of a measured example, unweighted, real values in their own units.
 
-    Raw scores tell apart what float32 has rounded to a probability of 1 or a rate of 0. They are believed only where
-    the predictions say the same, because the decision value of a baseline need be no logit.
+    Raw scores tell apart what float32 has rounded to a rate of 0. They are believed only where the predictions say the
+    same; so are logits (see `_known_logits`).
     """
     if kind == "real":
         return METRICS["mse"].of(sample)
+    if kind == "binary":
+        return METRICS["log_loss"].of(sample)
     if sample.problem:
         return Value(np.nan, sample.problem)
     logs = None if raw is None or raw.problem else raw.scores.astype(np.float64)
     y = sample.targets.astype(np.float64)
-    if kind == "count":
-        with np.errstate(over="ignore"):
-            if logs is None or not np.allclose(np.exp(logs), sample.scores, rtol=_AGREE, atol=_AGREE):
-                if sample.scores.min() <= 0:
-                    return Value(np.nan, "rate of 0 or less, and no log rate")
-                logs = np.log(sample.scores.astype(np.float64))
-            value = float((np.exp(logs) - y * logs).mean())
-        return Value(value) if np.isfinite(value) else Value(np.nan, "rates are too large for float64")
-    plain = METRICS["log_loss"].of(sample)
-    if plain.reason or logs is None:
-        return plain
-    if np.abs(np.exp(-np.logaddexp(0, -logs)) - sample.probabilities).max() > _AGREE:
-        return plain
-    return Value(float((np.logaddexp(0, logs) - y * logs).mean()))
+    with np.errstate(over="ignore"):
+        if logs is None or not np.allclose(np.exp(logs), sample.scores, rtol=_AGREE, atol=_AGREE):
+            if sample.scores.min() <= 0:
+                return Value(np.nan, "rate of 0 or less, and no log rate")
+            logs = np.log(sample.scores.astype(np.float64))
+        value = float((np.exp(logs) - y * logs).mean())
+    return Value(value) if np.isfinite(value) else Value(np.nan, "rates are too large for float64")
+
+
+def _known_logits(predictions: np.ndarray, raw: np.ndarray, targets: np.ndarray, kinds: Sequence[str]) -> np.ndarray:
+    """Returns the raw scores `[N, T]` of binary tasks that are logits; the columns of all other tasks are NaN.
+
+    The decision value of a baseline need be no logit, so raw scores are believed only where their sigmoid is the
+    probability, on every measured example.
+    """
+    logits = np.full(raw.shape, np.nan, raw.dtype)
+    for t, kind in enumerate(kinds):
+        seen = ~np.isnan(targets[:, t])
+        z = raw[seen, t].astype(np.float64)
+        if kind == "binary" and np.isfinite(z).all():
+            gaps = np.abs(np.exp(-np.logaddexp(0, -z)) - predictions[seen, t])
+            if (gaps <= _AGREE).all():
+                logits[:, t] = raw[:, t]
+    return logits
 
 
 def _over_tasks(values: Any, statistic: Any) -> float:

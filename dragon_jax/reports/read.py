@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from dragon_jax.errors import InputError, show
+from dragon_jax.training.logs import read_metrics, torn_sentence
 
 _PARTS = ("config.json", "provenance.json", "status.json", "results.json", "metrics.jsonl", "model.txt")
 
@@ -121,17 +122,13 @@ def read_run(run_dir: str | Path) -> Run:
         )
     problems: list[str] = []
     results = _read_json(path / "results.json", problems)
-    log, torn = _read_lines(path / "metrics.jsonl", problems)
-    if torn:
-        lines = "1 line" if torn == 1 else f"{torn} lines"
-        problems.append(f"metrics.jsonl: {lines} left out because they are not complete JSON objects.")
     return Run(
         path=path,
         config=_read_json(path / "config.json", problems),
         provenance=_read_json(path / "provenance.json", problems),
         status=_read_json(path / "status.json", problems),
         results={k: v for k, v in results.items() if isinstance(v, dict)},
-        log=log,
+        log=_read_lines(path / "metrics.jsonl", problems),
         model=_read_text(path / "model.txt", problems),
         outputs=_outputs(_read_json(path / "model.json", problems)),
         problems=problems,
@@ -192,20 +189,15 @@ def _read_json(path: Path, problems: list[str]) -> dict[str, Any]:
     return {}
 
 
-def _read_lines(path: Path, problems: list[str]) -> tuple[list[dict[str, Any]], int]:
-    rows, torn = [], 0
-    for line in _read_text(path, problems).splitlines():
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if isinstance(row, dict):
-            rows.append(row)
-        else:
-            torn += 1
-    return rows, torn
+def _read_lines(path: Path, problems: list[str]) -> list[dict[str, Any]]:
+    try:
+        rows, torn = read_metrics(path)
+    except OSError as e:
+        problems.append(f"{path.name} could not be read ({type(e).__name__}).")
+        return []
+    if torn:
+        problems.append(f"{torn_sentence(path.name, torn)}.")
+    return rows
 
 
 def _read_predictions(path: Path, problems: list[str]) -> Predictions | None:

@@ -6,20 +6,23 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+import warnings
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 from dragon_jax.errors import InputError, RunError
-from dragon_jax.training.logs import jsonable, read_metrics
+from dragon_jax.training.logs import jsonable, read_metrics, torn_sentence
 
 BEAT_SECONDS = 5.0
 DEAD_SECONDS = 60.0
+_TEMPORARY = re.compile(r"\.(\d+)(-[0-9a-f]{8})?\.tmp$")  # as `write_whole` and `files.atomic_write` name them
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -93,8 +96,11 @@ class RunDir:
         return read_json(self["results.json"]) if self["results.json"].exists() else {}
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Returns the lines of `metrics.jsonl`; a torn last line is left out."""
-        return read_metrics(self["metrics.jsonl"])[0]
+        """Returns the lines of `metrics.jsonl`; torn ones are left out with one warning that gives their numbers."""
+        rows, torn = read_metrics(self["metrics.jsonl"])
+        if torn:
+            warnings.warn(torn_sentence(self["metrics.jsonl"], torn), stacklevel=2)
+        return rows
 
     def write_text(self, name: str, text: str) -> None:
         """Writes a text file here, whole or not at all."""
@@ -143,7 +149,7 @@ class RunDir:
             InputError: another living process writes here.
         """
         self.prepare()
-        note, token = "", uuid.uuid4().hex
+        note, token, gone = "", uuid.uuid4().hex, set()
         lease = self["lease.json"]
         while not _create(lease, token):
             holder = _holder(lease)
@@ -156,11 +162,13 @@ class RunDir:
                     f"{self} is being written by process {holder['pid']} on {holder['host']} since {since} (last sign of life "
                     f"{age} s ago). Choose another --workdir or stop it"
                 )
+            gone.add(holder["pid"])
             note = f"{self} was left by process {holder['pid']} on {holder['host']}, which is gone; taken over"
             with contextlib.suppress(FileNotFoundError):  # only one of several takers can rename it
                 aside = lease.with_name(f".lease.{token}")
                 os.rename(lease, aside)
                 aside.unlink()
+        _sweep(self.path, gone)
         ended = threading.Event()
         beating = threading.Thread(target=_beat, args=(lease, token, ended), daemon=True, name="lease")
         beating.start()
@@ -195,10 +203,10 @@ def _create(lease: Path, token: str) -> bool:
     try:
         os.link(temporary, lease)
         return True
-    except FileExistsError:
+    except (FileExistsError, FileNotFoundError):  # held by another; or swept away by one who took us for dead
         return False
     finally:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
 
 
 def _holder(lease: Path) -> dict[str, Any] | None:
@@ -228,6 +236,24 @@ def _alive(holder: dict[str, Any], lease: Path) -> bool:
     time.sleep(2 * BEAT_SECONDS + 1)
     later = _holder(lease)
     return later is not None and later["beat"] != holder["beat"]
+
+
+def _sweep(folder: Path, gone: Collection[int]) -> None:
+    """Removes temporary files that killed processes have left in a run directory; its lease holder calls this.
+
+    Pieces of a lease go when their process is dead, other files when they are a minute old or carry the number of one
+    of the `gone` processes, whose lease was taken over: `dragon evaluate` and `dragon report` may be writing here.
+    """
+    for path in folder.glob(".lease.*"):
+        holder = _holder(path)
+        if holder is not None and not _alive(holder | {"beat": min(holder["beat"], time.time())}, path):
+            path.unlink(missing_ok=True)
+    for place in (folder, folder / "predictions"):
+        for path in place.glob(".*.tmp"):
+            with contextlib.suppress(FileNotFoundError):
+                writer = _TEMPORARY.search(path.name)
+                if writer and (int(writer[1]) in gone or time.time() - path.stat().st_mtime > DEAD_SECONDS):
+                    path.unlink()
 
 
 def _beat(lease: Path, token: str, ended: threading.Event) -> None:

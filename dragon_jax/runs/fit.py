@@ -39,7 +39,7 @@ class Trained:
 
     run: RunDir
     settings: Settings
-    data: Loaded | None
+    data: Loaded
     fresh: bool
 
 
@@ -70,8 +70,9 @@ def fit(
         refuse_other_config(run, raw)
         status = run.status
         if status["state"] in ("done", "failed") and status.get("finished"):
-            refuse_other_data(run, settings.data.load(settings.seed), settings)
-            return Trained(run, settings, None, False)
+            loaded = settings.data.load(settings.seed)
+            refuse_other_data(run, loaded, settings)
+            return Trained(run, settings, loaded, False)
     fresh = not run.exists()
     with run.claim() as note:
         if note:

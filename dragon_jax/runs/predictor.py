@@ -135,9 +135,13 @@ def load(run: str | RunDir, step: int | None = None) -> NetworkPredictor | Basel
     checkpoints = Checkpoints(folder["checkpoints"])
     steps = checkpoints.steps()
     if not steps:
-        raise InputError(
-            f"{folder} has no checkpoint yet (state: {folder.status['state']}). Let 'dragon train' go on first"
-        )
+        state = folder.status["state"]
+        if folder.status.get("finished"):
+            raise InputError(
+                f"{folder} has no checkpoint any more (state: {state}): expected weights in {folder['checkpoints']}. "
+                "Put them back, or train in a new --workdir"
+            )
+        raise InputError(f"{folder} has no checkpoint yet (state: {state}). Let 'dragon train' go on first")
     if step is None:
         newest = max(steps)
         step = int(checkpoints.loop(newest)["early"].get("best_step", newest)) if settings.is_network else newest

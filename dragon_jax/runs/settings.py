@@ -12,7 +12,7 @@ from dragon_jax.data.load import DataConfig, data_config
 from dragon_jax.data.negatives import NegativesConfig
 from dragon_jax.data.sources import source_class
 from dragon_jax.data.splits import SplitConfig
-from dragon_jax.errors import InputError, nearest
+from dragon_jax.errors import InputError, listing, nearest
 from dragon_jax.models.base import ModelConfig
 from dragon_jax.models.registry import MODELS, model_config
 from dragon_jax.sections import AugmentConfig, EvaluateConfig, LossConfig, OptimConfig, TrainConfig, WeightingConfig
@@ -59,6 +59,7 @@ def parse(config: Any) -> Settings:
     if not network and name not in BASELINES:
         known = [*MODELS, *BASELINES]
         raise InputError(f"model.name: expected one of {', '.join(known)}, found {name!r}{nearest(str(name), known)}")
+    refuse_fields_of_another_model(raw)
     known_sections = {"seed", "data", "model", "evaluate", *(NETWORK_SECTIONS if network else ())}
     parts: dict[str, Any] = {}
     wrong = []
@@ -87,6 +88,30 @@ def parse(config: Any) -> Settings:
     if network:
         spec = TrainSpec(seed=seed, **{k: parts[k] for k in NETWORK_SECTIONS})
     return Settings(seed=seed, data=parts["data"], model=parts["model"], evaluate=parts["evaluate"], spec=spec)
+
+
+def refuse_fields_of_another_model(raw: Mapping[str, Any]) -> None:
+    """Says in one sentence that only `model.name` was changed in a config made from another model's template.
+
+    Raises:
+        InputError: the fields of `model` are those of another model, and not all of them exist in the named one.
+    """
+    known = {**MODELS, **BASELINES}
+    if not isinstance(raw["model"], Mapping):
+        return
+    fields = {m: {f.name for f in dataclasses.fields(cls) if f.init} - {"name"} for m, cls in known.items()}
+    name, given = raw["model"]["name"], set(raw["model"]) - {"name"}
+    old = next((m for m in known if m != name and fields[m] == given), None)
+    if old is None or given <= fields[name]:
+        return
+    surplus = [f"model.{f}" for f in sorted(given - fields[name])]
+    surplus += [s for s in NETWORK_SECTIONS if s in raw and name not in MODELS]
+    lacking = [s for s in NETWORK_SECTIONS if s not in raw and name in MODELS]
+    raise InputError(
+        f"model.name: '{name}' in a config with the fields of '{old}': expected the fields of '{name}'. Start the config "
+        f"from dragon_jax.template(model='{name}', ...), or remove {listing(surplus, 40)}"
+        + (f" and add {listing(lacking)}" if lacking else "")
+    )
 
 
 def template(model: str, source: str, **model_fields: Any):

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dragon_jax.errors import RunError
+from dragon_jax.errors import RunError, listing
 
 
 def jsonable(value: Any) -> Any:
@@ -31,22 +31,42 @@ def jsonable(value: Any) -> Any:
     return value
 
 
-def read_metrics(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """Returns the whole lines of a `metrics.jsonl` and how many torn ones were skipped."""
-    rows, torn = [], 0
-    if path.exists():
-        for line in path.read_bytes().split(b"\n"):
-            if not line:
-                continue
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                torn += 1
+def read_metrics(path: Path) -> tuple[list[dict[str, Any]], list[int]]:
+    """Returns the whole lines of a `metrics.jsonl` and the 1-based numbers of those that are torn, which are skipped.
+
+    A line is whole when it is a JSON object with a whole number `step`: what a killed process, a full disk or a power
+    cut leaves of a line is no such thing.
+    """
+    rows, torn = [], []
+    lines = path.read_bytes().split(b"\n") if path.exists() else []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError:  # of JSON or of UTF-8
+            row = None
+        if isinstance(row, dict) and type(row.get("step")) is int:
+            rows.append(row)
+        else:
+            torn.append(number)
     return rows, torn
 
 
+def torn_sentence(path: str | Path, torn: list[int]) -> str:
+    """Returns one sentence on the torn lines of a `metrics.jsonl`, or an empty string when there are none."""
+    if not torn:
+        return ""
+    which = f"line {torn[0]} is" if len(torn) == 1 else f"lines {listing(torn)} are"
+    return f"{path}: {which} torn (expected a whole JSON object with a step) and left out; all other lines are kept"
+
+
 class MetricsLog:
-    """Appends evaluations to `metrics.jsonl` and TensorBoard."""
+    """Appends evaluations to `metrics.jsonl` and TensorBoard.
+
+    Attributes:
+        note: a sentence on torn lines that were taken out of the file, or an empty string.
+    """
 
     def __init__(self, folder: Path, *, tensorboard: bool, tasks: list[str], resume_step: int):
         """Cuts what was written after `resume_step`: those steps are about to be done again."""
@@ -54,7 +74,8 @@ class MetricsLog:
         self.path = folder / "metrics.jsonl"
         rows, torn = read_metrics(self.path)
         kept = [r for r in rows if r["step"] <= resume_step]
-        if torn or len(kept) != len(rows):
+        self.note = torn_sentence(self.path, torn)
+        if torn or len(kept) != len(rows) or not _ends_whole(self.path):
             temporary = self.path.with_suffix(".tmp")
             with open(temporary, "w") as out:
                 out.writelines(json.dumps(r) + "\n" for r in kept)
@@ -96,6 +117,11 @@ class MetricsLog:
     def close(self) -> None:
         if self._board is not None:
             self._board.close()
+
+
+def _ends_whole(path: Path) -> bool:
+    """Whether the last line has its end, so that the next one will not be joined to it."""
+    return not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")
 
 
 class Progress:

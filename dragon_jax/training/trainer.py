@@ -138,6 +138,8 @@ class Trainer:
         state, step, reason = self._start()
         log = MetricsLog(self.folder, tensorboard=self.spec.train.tensorboard, tasks=self.names, resume_step=step)
         bar = Progress(self.total, step, self.spec.train.batch_size, self._quiet)
+        if log.note:
+            bar.say(f"note: {log.note}")
         placement = self.spec.train.placement
         batches = Batches(self._source, self.order, placement, sharding=self.devices.replicated)
         try:

@@ -124,6 +124,51 @@ def test_column_and_chromosome():
         divide({"all": data}, chromosomes)
 
 
+def by_column(values: list[str], **fields) -> dict[str, int]:
+    data = make(len(values), inputs={KEPT: np.array(values)})
+    fields = {"valid_values": ("valid",), "test_values": ("test",), **fields}
+    return {k: len(v) for k, v in divide({"all": data}, SplitConfig(name="column", column="set", **fields)).items()}
+
+
+@pytest.mark.parametrize("slip", ["tets", "Test", " test", "tes t", "tet", "holdout", "", "train2"])
+def test_values_that_make_no_split_do_not_train_in_silence(slip):
+    values = ["train"] * 6 + ["valid", "test", slip, slip]
+    with pytest.raises(InputError) as e:
+        by_column(values)
+    found = ", ".join(map(repr, sorted({*values})))
+    close = "." if slip in ("holdout", "", "train2") else "; did you mean 'test'?"
+    assert str(e.value) == (
+        f"column 'set': 2 rows have values that make no split ({slip!r} 2 times; first row 's8'): expected one of "
+        f"'train', 'valid', 'test', found {found}{close} Mend the cells, or name every value that is to train in "
+        "data.split.train_values ('*' alone: whatever is left)"
+    )
+    assert by_column(values, train_values=("*",)) == {"train": 8, "valid": 1, "test": 1}
+    assert by_column(values, train_values=("train", slip)) == {"train": 8, "valid": 1, "test": 1}
+
+
+def test_named_training_values_are_all_there_is():
+    values = ["HepG2", "K562", "liver", "valid", "test"]
+    assert by_column(values) == {"train": 3, "valid": 1, "test": 1}  # not names of splits: the rest trains
+    with pytest.raises(InputError, match=r"1 row has a value that makes no split \('liver' 1 times; first row 's2'\)"):
+        by_column(values, train_values=("HepG2", "K562"))
+    with pytest.raises(InputError, match="data.split.train_values: column 'set', value 'K563' occurs in no row"):
+        by_column(values, train_values=("HepG2", "K563", "liver"))
+
+
+def test_numbered_groups_are_no_slips_but_misspelt_names_are():
+    folds = {"valid_values": ("fold_1",), "test_values": ("fold_10",)}
+    assert by_column([f"fold_{k}" for k in range(12)], **folds) == {"train": 10, "valid": 1, "test": 1}
+    with pytest.raises(
+        InputError, match=r"make no split \('Fold_1' 1 times, 'fodl_1' 1 times; .*did you mean 'fold_1'"
+    ):
+        by_column([*(f"fold_{k}" for k in range(12)), "fodl_1", "Fold_1"], **folds)
+    assert by_column(["a", "b", "c", "A"], valid_values=("b",), test_values=("c",)) == {
+        "train": 2,
+        "valid": 1,
+        "test": 1,
+    }
+
+
 def test_given_files_stay_as_they_are():
     train, valid, test = make(300), make(20, 1), make(30, 2)
     splits = divide({"train": train, "test": test}, SplitConfig(valid=0.3, test=0.5))
@@ -267,6 +312,15 @@ def test_fifty_thousand_rows_are_audited_in_about_a_second():
             "expected different values, found 2",
         ),
         ({"gap": -1}, "gap"),
+        ({"train_values": ("a",)}, "train_values: expected with name='column' only"),
+        (
+            {"name": "column", "column": "x", "valid_values": ("a",), "train_values": ("a", "b")},
+            "train_values: expected values of no other split, found a in another too",
+        ),
+        (
+            {"name": "column", "column": "x", "valid_values": ("a",), "train_values": ("*", "b")},
+            r"train_values: expected values, or '\*' alone",
+        ),
     ],
 )
 def test_settings_that_cannot_work(fields, sentence):

@@ -117,6 +117,37 @@ def test_without_header(folder):
         load("t.seq", header=False, label_columns=("1",))
 
 
+REGION = {"chrom_column": "chrom", "start_column": "from", "end_column": "to"}
+
+
+def test_coordinates_are_no_labels_unless_asked_for(folder):
+    (folder / "t.tsv").write_text("#Chrom\tSTART\tend\tsequence\ty\n1\t0\t1\tACGT\t1\n1\t1\t1\tACGA\t0\n")
+    with pytest.raises(InputError) as e:
+        load("t.tsv", task_kind="real")
+    assert str(e.value) == (
+        r"t.tsv: label_columns=('*',) would learn '#Chrom', 'START', 'end', named like coordinates: expected labels only. "
+        "Set chrom_column, start_column and end_column, or list the labels in data.source.label_columns"
+    )
+    listed = load("t.tsv", task_kind="real", label_columns=("START", "y"))
+    assert [t.name for t in listed.tasks] == ["START", "y"]
+    (folder / "r.tsv").write_text(
+        "chrom\tfrom\tto\tstrand\tstart\tsequence\ty\n1\t0\t4\t1\t0\tACGT\t1\n1\t9\t13\t1\t9\tACGA\t0\n"
+    )
+    assert [t.name for t in load("r.tsv", task_kind="real", **REGION).tasks] == ["y"]
+    (folder / "l.tsv").write_text("chrom\tEnd\tz\n1\t4\t1\n1\t13\t0\n")
+    assert [t.name for t in load("r.tsv", "l.tsv", task_kind="real", **REGION).tasks] == ["z"]
+
+
+def test_the_column_of_the_split_is_no_label_in_any_file(folder):
+    (folder / "a.tsv").write_text("sequence\ty\tg\nACGT\t1\t0\n")
+    (folder / "b.tsv").write_text("sequence\ty\tg\nGGGT\t0\t1\n")
+    source = TableSource(paths={"train": "a.tsv", "test": "b.tsv"}, label_columns=("*",))
+    assert {part: data.tasks for part, data in source.load_parts(keep="g").items()} == {
+        "train": (Task("y"),),
+        "test": (Task("y"),),
+    }
+
+
 def test_labels_in_a_second_file_by_row(folder):
     (folder / "s.tsv").write_text("set\tsequence\nx\tACGT\ny\tACGA\n")
     (folder / "l.tsv").write_text("A|1\tB|2\n1\t0\n0\t\n")
@@ -204,7 +235,7 @@ def test_labels_in_a_second_file_by_name(folder):
             {"input_columns": {"d": ("x",)}},
             "column 'x': expected a number, found 'NA'",
         ),
-        ("sequence\ty\nACG\t1\n", {"delimiter": ","}, "expected a column 'sequence', found 'sequence\\ty'"),
+        ("sequence\ty\nACG\t1\n", {"delimiter": ","}, "with tabs in it ('sequence\\ty'). Set the delimiter"),
     ],
 )
 def test_refusals(folder, text, fields, sentence):

@@ -132,6 +132,75 @@ def test_a_missing_column_is_named_with_the_nearest(tmp_path):
             table.column("sequ", "x")
 
 
+@pytest.mark.parametrize(
+    ("data", "delimiter", "sentence"),
+    [
+        (
+            b"seq,y\nACGT,1\n",
+            "\t",
+            r"t.x, line 1: expected columns with tabs between them, found one column with commas in it \('seq,y'\). "
+            "Set the delimiter to ',', or call the file .csv",
+        ),
+        (
+            b"a\tb\n1\t2\n",
+            ",",
+            r"found one column with tabs in it .* Set the delimiter to '\\t', or call the file .tsv",
+        ),
+        (b"a;b;c\n1;2;3\n", ",", r"expected columns with commas .*, found one column with semicolons .* to ';'$"),
+    ],
+)
+@pytest.mark.parametrize("header", [True, False])
+def test_another_delimiter_is_seen(tmp_path, monkeypatch, data, delimiter, sentence, header):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.x").write_bytes(data)
+    with pytest.raises(InputError, match=sentence):
+        read("t.x", delimiter, header)
+
+
+def test_one_column_may_hold_other_delimiters(tmp_path):
+    for data in (b"a,b\nx\n", b"y\n0,5\n", b"a,b\n"):
+        (tmp_path / "t.tsv").write_bytes(data)
+        with TextFile(tmp_path / "t.tsv") as file:
+            assert len(Table(file, "\t").names) == 1
+
+
+@pytest.mark.parametrize(
+    ("encoding", "remedy"),
+    [
+        ("utf-16-le", "is UTF-16LE text: expected UTF-8. .* iconv -f UTF-16LE -t UTF-8"),
+        ("utf-16-be", "is UTF-16BE text: .* iconv -f UTF-16BE"),
+        (
+            "utf-16",
+            "is UTF-16(LE|BE) text: expected UTF-8. Save it as UTF-8, or convert it with: iconv -f UTF-16 -t UTF-8",
+        ),
+    ],
+)
+def test_utf16_is_named(tmp_path, encoding, remedy):
+    data = "id\tsequence\r\na\tACGT\r\n".encode(encoding)
+    for content in (data, gzip.compress(data)):
+        (tmp_path / "t.tsv").write_bytes(content)
+        with pytest.raises(InputError, match=remedy):
+            read(tmp_path / "t.tsv")
+
+
+def test_a_first_line_of_data_is_no_header(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.tsv").write_text("ACGTNacg\t1\nGGTACCAA\t0\n")
+    with TextFile("t.tsv") as file:
+        table = Table(file, "\t")
+        with pytest.raises(InputError, match="looks like data .*no line of names, set --sequence-column=0"):
+            table.column("sequence", "--sequence-column=0")
+        with pytest.raises(InputError) as e:
+            table.column("sequence", "data.source.sequence_column")
+    assert str(e.value) == (
+        "t.tsv: expected a column 'sequence', found a first line that looks like data ('ACGTNacg', '1'). If the file has "
+        "no line of names, set data.source.header=False and call the columns '0', '1', ..."
+    )
+    (tmp_path / "l.tsv").write_text("1\t0\t1\n0\t0\t1\n")
+    with pytest.raises(InputError, match="column '1' twice in l.tsv, line 1: .* read it without header"):
+        read("l.tsv")
+
+
 def test_names_are_never_changed(tmp_path):
     names = ["NA", "nan", "1", "01", "1e5", "", " a b ", "é Δ", "x" * 200_000, "None", "-", '"', 'a""b', "True"]
     body = "".join('"' + name.replace('"', '""') + '"\tx\n' for name in names) + "NA\tx\n"

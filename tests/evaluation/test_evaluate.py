@@ -48,7 +48,8 @@ def test_the_table_holds_every_number_and_survives_json():
             if task.kind not in metric.kinds:
                 assert metric.name not in found
                 continue
-            assert found[metric.name] == metric(predictions[:, t], targets[:, t])
+            alone = metric(predictions[:, t], targets[:, t])  # log_loss comes from the logits instead
+            assert found[metric.name] == (pytest.approx(alone, rel=1e-6) if metric.name == "log_loss" else alone)
             if metric.name == "ece":
                 assert "ece_ci" not in found
             else:
@@ -163,7 +164,30 @@ def test_losses_come_from_raw_scores_where_these_are_logits():
         np.ones((2, 1), np.float32), far, np.array([[0], [1]], np.float32), TASKS[:1], bootstrap=0
     )
     assert wrong["loss"] == pytest.approx(15)
-    assert wrong["per_task"]["CTCF"]["log_loss"] == pytest.approx(-math.log(np.finfo(np.float32).eps) / 2, rel=1e-5)
+    assert wrong["per_task"]["CTCF"]["log_loss"] == wrong["mean"]["log_loss"] == wrong["loss"]
+    alone = evaluate_predictions(
+        np.ones((2, 1), np.float32), None, np.array([[0], [1]], np.float32), TASKS[:1], bootstrap=0
+    )
+    assert alone["loss"] == pytest.approx(-math.log(np.finfo(np.float32).eps) / 2, rel=1e-5)  # no logits: clipped
+
+
+def test_log_loss_of_extreme_logits_is_exact_and_inside_its_interval():
+    rng = np.random.default_rng(0)
+    logits = np.concatenate([rng.normal(size=60), [-100, -60, 60, 100, -100, 100]]).astype(np.float32)[:, None]
+    targets = np.concatenate([np.tile([0.0, 1.0], 30), [0, 0, 1, 1, 1, 0]]).astype(np.float32)[:, None]
+    targets[3] = np.nan
+    probabilities = (1 / (1 + np.exp(-logits.astype(np.float64)))).astype(np.float32)
+    z, y = (x[~np.isnan(targets[:, 0]), 0].astype(np.longdouble) for x in (logits, targets))
+    expected = float(np.log1p(np.exp(np.where(y == 1, -z, z))).mean())  # long doubles hold exp(100) + 1 well enough
+    result = evaluate_predictions(probabilities, logits, targets, TASKS[:1], bootstrap=100)
+    task = result["per_task"]["CTCF"]
+    assert task["log_loss"] == task["loss"] == pytest.approx(expected, rel=1e-12)
+    assert expected > 200 / 65  # two examples cost 100 each, which clipping would have made 16
+    for low, high in (task["log_loss_ci"], result["mean_ci"]["log_loss"]):
+        assert low < expected < high
+    certain = np.full((4, 1), 1000, np.float32) * np.array([[1], [1], [-1], [-1]], np.float32)
+    right = evaluate_predictions((certain > 0).astype(np.float32), certain, (certain > 0).astype(np.float32), TASKS[:1])
+    assert right["per_task"]["CTCF"]["log_loss"] == 0
 
 
 def test_decision_values_are_no_logits():

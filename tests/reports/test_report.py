@@ -150,9 +150,19 @@ def test_interrupted_run_is_reported_as_far_as_it_is(make_run):
         out.write('{"step": 800, "split": "val')
     found = read(folder)
     assert "still going on, or was killed at step 500" in found.text
-    assert "metrics.jsonl: 1 line left out" in found.text
+    assert "metrics.jsonl: line 7 is torn" in found.text
     assert "No evaluation yet" in found.text and "The test split was not opened." in found.text
     assert "Best step by mean valid auROC: 600" in found.text and "1 task (1 binary)" in found.text
+
+
+def test_a_torn_line_in_the_middle_costs_no_other(make_run):
+    folder = make_run(state="running", splits=(), evaluations=3)
+    whole = (folder / "metrics.jsonl").read_bytes()
+    assert "Best step by mean valid auROC: 600" in read(folder).text
+    (folder / "metrics.jsonl").write_bytes(b'{"step": 10, \xff\n' + whole)
+    found = read(folder)
+    assert "metrics.jsonl: line 1 is torn" in found.text
+    assert "Best step by mean valid auROC: 600" in found.text and "No learning curve" not in found.text
 
 
 def test_run_that_has_only_just_begun(tmp_path):

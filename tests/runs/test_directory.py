@@ -73,6 +73,53 @@ def test_another_host_counts_as_dead_after_a_minute_of_silence(tmp_path, age, fr
                 pass
 
 
+def test_the_next_holder_sweeps_what_killed_processes_have_left(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", "pass"])
+    child.wait()
+    run, long_ago = RunDir(tmp_path / "a"), time.time() - directory.DEAD_SECONDS - 5
+    (run.path / "predictions").mkdir(parents=True)
+    (run.path / "config.json").write_text("{}")
+    (run.path / "lease.json").write_text(json.dumps(lease_of(child.pid)))
+    dead = [
+        (".lease.a.new", json.dumps(lease_of(child.pid))),
+        (".lease.b.beat", json.dumps(lease_of(1, host="elsewhere", beat=long_ago))),
+        (".lease.c", ""),
+        (f".status.json.{child.pid}.tmp", "{"),
+        (".results.json.12.tmp", "{"),
+        (f"predictions/.valid.npz.{child.pid}-0a1b2c3d.tmp", "PK"),
+    ]
+    living = [
+        (".lease.d.new", json.dumps(lease_of(os.getpid()))),
+        (".lease.e.beat", json.dumps(lease_of(1, host="elsewhere", beat=time.time() + 1e6))),
+        (".results.json.13.tmp", "{"),
+        (".report.html.13-0a1b2c3d.tmp", "{"),
+        (".mine.tmp", ""),
+    ]
+    for name, text in dead + living:
+        (run.path / name).write_text(text)
+    for name in (".results.json.12.tmp", ".mine.tmp"):
+        os.utime(run.path / name, (long_ago, long_ago))
+    began = time.monotonic()
+    with run.claim():
+        left = {p.relative_to(run.path).as_posix() for p in run.path.rglob("*") if p.is_file()}
+    assert left == {"config.json", "lease.json", *(name for name, _ in living)}
+    assert time.monotonic() - began < 2  # no waiting for heartbeats
+
+
+def test_a_claim_whose_file_was_swept_away_is_made_again(tmp_path, monkeypatch):
+    run, link, times = RunDir(tmp_path / "a"), os.link, []
+
+    def swept_once(source, target):
+        times.append(source)
+        if len(times) == 1:
+            os.unlink(source)
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", swept_once)
+    with run.claim() as note:
+        assert note == "" and len(times) == 2
+
+
 def _try_claim(path, barrier, results):
     barrier.wait()
     try:

@@ -1,6 +1,7 @@
 """Killed at any point and started again, a run ends bit for bit where the undisturbed one ends. Real processes, real kills."""
 
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -8,6 +9,9 @@ import time
 import numpy as np
 import pytest
 
+import dragon_jax
+from dragon_jax.config_flags import load_config
+from dragon_jax.errors import InputError
 from dragon_jax.runs.directory import RunDir
 from dragon_jax.training.checkpoints import Checkpoints
 from tests.runs.helpers import command, dragon, environment, write_config
@@ -102,6 +106,37 @@ def test_signals_save_first_and_the_same_command_goes_on(undisturbed, tmp_path, 
     assert dragon("train", f"--config={config}", f"--workdir={tmp_path / 'run'}").returncode == 0
     for mine, theirs in zip(end_state(tmp_path / "run"), expected, strict=True):
         assert mine == theirs
+
+
+def test_deleted_results_and_report_of_a_finished_run_come_back(undisturbed, tmp_path):
+    config, expected = undisturbed
+    workdir = tmp_path / "run"
+    shutil.copytree(config.parent / "run", workdir)
+    run = RunDir(workdir)
+    before = {p: p.stat().st_mtime_ns for p in (workdir / "checkpoints").rglob("*") if p.is_file()}
+    run.update("provenance.json", test_opened=["2026-01-01T00:00:00+00:00"])
+    for name in ("results.json", "report.html", "predictions/valid.npz"):
+        run[name].unlink()
+    settings, said = load_config(str(config)), []
+    dragon_jax.train(settings, workdir, say=said.append)
+    text = "\n".join(said)
+    assert "but its results on valid are gone; worked out again from its best checkpoint" in text
+    assert f"dragon evaluate {workdir} --split=test opens the split once more" in text
+    assert run["report.html"].exists() and run.status["state"] == "done"
+    assert list(run.results) == ["valid"] and not run["lease.json"].exists()
+    mean = run.results["valid"]["mean"]["auroc"]  # other threads than in the process of its training: close, not equal
+    assert mean == pytest.approx(expected[3]["mean"]["auroc"], abs=1e-6)
+    assert before == {p: p.stat().st_mtime_ns for p in (workdir / "checkpoints").rglob("*") if p.is_file()}
+    run["report.html"].unlink()
+    results = run["results.json"].read_bytes()
+    said.clear()
+    dragon_jax.train(settings, workdir, say=said.append)
+    assert run["report.html"].exists() and run["results.json"].read_bytes() == results
+    assert "its report is gone" in said[0]
+    shutil.rmtree(workdir / "checkpoints")
+    run["results.json"].unlink()
+    with pytest.raises(InputError, match="has no checkpoint any more .* train in a new --workdir"):
+        dragon_jax.train(settings, workdir, quiet=True)
 
 
 def test_a_finished_run_is_not_trained_again_and_other_settings_are_refused(undisturbed, tmp_path):
