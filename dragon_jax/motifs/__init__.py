@@ -1,0 +1,1 @@
+"""Motifs of transcription factors: matrices, the files they come in, logos."""
