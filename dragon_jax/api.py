@@ -8,7 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dragon_jax.errors import InputError
+from dragon_jax.config import plain
+from dragon_jax.data.grammar_source import GrammarSource
+from dragon_jax.data.load import data_config
+from dragon_jax.data.prepare import prepare
+from dragon_jax.data.simulate import Written, simulate_to
+from dragon_jax.errors import InputError, show
 from dragon_jax.evaluation.chance import verdict
 from dragon_jax.evaluation.run import evaluate_run
 from dragon_jax.reports.compare import Comparison, compare_runs
@@ -20,7 +25,7 @@ from dragon_jax.runs.predictor import load as _load
 from dragon_jax.runs.settings import template
 from dragon_jax.runtime import enable_compilation_cache
 
-__all__ = ["compare", "evaluate", "load", "report", "template", "train"]
+__all__ = ["compare", "evaluate", "load", "prepare", "report", "simulate", "template", "train"]
 
 
 def _print(line: str) -> None:
@@ -36,6 +41,9 @@ def train(
     quiet: bool = False,
 ) -> RunDir:
     """Trains, evaluates on valid and writes the report; goes on where an earlier call stopped.
+
+    A finished run is not trained again; results or a report that have been deleted are made again from its best
+    checkpoint.
 
     Args:
         config: an `ml_collections.ConfigDict` (see `template`) or plain dictionaries.
@@ -53,7 +61,6 @@ def train(
         say = lambda line: None  # noqa: E731
 
     def after(trained: Trained) -> dict[str, Any]:
-        assert trained.data is not None
         result = evaluate_run(trained.run, "valid", trained.data.parts["valid"])
         say(headline(result, "valid"))
         problem = verdict(result)
@@ -106,6 +113,26 @@ def evaluate(run: str | os.PathLike, split: str = "valid") -> dict[str, Any]:
     result = evaluate_run(os.fspath(run), split)
     write_report(Path(RunDir(run).path))
     return result
+
+
+def simulate(config: Any, out: str | os.PathLike, *, seed: int | None = None) -> Written:
+    """Writes the simulation of a config with source `grammar` into a folder; see `data.simulate.simulate_to`.
+
+    Args:
+        config: a config, or a plain dictionary with only `{"data": {"source": {"name": "grammar", ...}}}`.
+        out: new folder. seed: of the draw, instead of that of the source.
+
+    Raises:
+        InputError: bad config, another source, or a folder that holds something else.
+    """
+    raw = plain(config)
+    data = raw.get("data") or {}
+    if seed is not None:
+        data = data | {"source": dict(data.get("source") or {}) | {"seed": seed}}
+    source = data_config(data).source
+    if not isinstance(source, GrammarSource):
+        raise InputError(f"data.source.name: expected 'grammar' to simulate, found '{show(data['source']['name'])}'")
+    return simulate_to(out, source, raw.get("seed", 0))
 
 
 def report(run: str | os.PathLike) -> Path:

@@ -29,9 +29,8 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs")
 
     def verb(name: str, text: str) -> argparse.ArgumentParser:
-        sub = verbs.add_parser(
-            name, help=text, description=text, allow_abbrev=False, epilog=EPILOG if name == "train" else None
-        )
+        epilog = EPILOG if name in WITH_CONFIG else None
+        sub = verbs.add_parser(name, help=text, description=text, allow_abbrev=False, epilog=epilog)
         sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
         return sub
 
@@ -61,6 +60,35 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--step", type=int, help="use the checkpoint of this step instead of the best one")
     p.add_argument("--batch-size", type=positive, default=1024, help="sequences per step (default 1024)")
 
+    p = verb("simulate", "Draw sequences with planted motifs; write them with labels and the truth about every site.")
+    given = p.add_mutually_exclusive_group(required=True)
+    given.add_argument("--config", help="config file with the source 'grammar'; --config.FIELD=VALUE changes it")
+    given.add_argument("--recipe", help="name of a recipe, such as motif_density, with its defaults")
+    p.add_argument("--out", required=True, help="folder to write: new, or with the same simulation")
+    p.add_argument("--seed", type=int, help="seed of the draw, instead of that of the config (recipe: 0)")
+    p.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="with --recipe: a field of the source, such as "
+        "motifs=CTCF_known1, length=200 or parameters.spacing=2,5; may be repeated",
+    )  # fmt: skip
+
+    p = verb("prepare", "Write the data of a config as files that a run can stream: once, resumable, found again.")
+    p.add_argument("--config", required=True, help="config file; its part 'data' and its seed are read")
+    p.add_argument("--out", required=True, help="folder of data sets; this one lies in OUT/NAME_HASH/1.0.0")
+    p.add_argument("--name", help="what its name begins with (default: that of the config file)")
+
+    p = verb(
+        "check", "Show a data set: sizes, labels of every task, GC, leaks, a few rows; labels of test stay closed."
+    )
+    p.add_argument("folder", nargs="?", help="folder of a data set made by 'dragon prepare', instead of --config")
+    p.add_argument("--config", help="config file; its part 'data' and its seed are read")
+    p.add_argument("--out", help="page to write, such as page.html")
+    p.add_argument("--all", action="store_true", help="print all tasks, not only those with least to learn from")
+
+    p = verb("download", "Fetch a public data set, checked by digest; goes on where it stopped.")
+    p.add_argument("name", nargs="?", help="data set, see --list")
+    p.add_argument("--out", default="$DRAGON_DATA", help="folder of data sets (default: $DRAGON_DATA)")
+    p.add_argument("--list", action="store_true", help="show the data sets, or all files of one, and fetch nothing")
+
     p = verb("report", "Write the report of a run anew.")
     p.add_argument("run", help="run directory")
 
@@ -80,13 +108,13 @@ def positive(text: str) -> int:
     return value
 
 
-def _train(args: argparse.Namespace, overrides: list[str]) -> int:
+def _train(args: argparse.Namespace) -> int:
     signals = Signals()
     with signals:
         from dragon_jax import api
         from dragon_jax.config_flags import load_config
 
-        config = load_config(args.config, overrides)
+        config = load_config(args.config, args.overrides)
         run = api.train(config, args.workdir, stop=signals.received, quiet=args.quiet)
     status = run.status
     if status["state"] == "failed":
@@ -127,6 +155,69 @@ def _predict(args: argparse.Namespace) -> int:
     return 0
 
 
+def _simulate(args: argparse.Namespace) -> int:
+    from dragon_jax import api
+    from dragon_jax.config_flags import load_config, nested
+
+    if args.recipe and args.overrides:
+        raise InputError(f"{args.overrides[0]} belongs to --config: with --recipe use --set FIELD=VALUE")
+    if args.config and args.set:
+        raise InputError(f"--set {args.set[0]} belongs to --recipe: with --config use --config.FIELD=VALUE")
+    source = {"name": "grammar", "recipe": args.recipe} | nested(args.set, "--set")
+    if isinstance(names := source.get("motifs"), str):
+        source["motifs"] = names.split(",")
+    config = load_config(args.config, args.overrides) if args.config else {"data": {"source": source}}
+    written = api.simulate(config, args.out, seed=args.seed)
+    count = f"{written.sequences:,} sequences, {written.sites:,} planted sites"
+    print(f"{args.out}: {count}" + ("" if written.fresh else " (the same simulation lay there already)"))
+    return 0
+
+
+def _prepare(args: argparse.Namespace) -> int:
+    from dragon_jax.config_flags import load_config
+    from dragon_jax.data.prepare import prepare
+
+    done = prepare(load_config(args.config, args.overrides), args.out, name=args.name or args.config)
+    for line in done.summary:
+        print(line)
+    print(f"data set: {done.path}{'' if done.fresh else ' (was there already)'}")
+    print('    c = dragon_jax.template(model="convnet", source="tfds")')
+    print(f'    c.data.source.path, c.data.split.name = "{done.path}", "files"')
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from dragon_jax.config_flags import load_config
+    from dragon_jax.data.checkup import check_config, check_folder
+    from dragon_jax.reports.checkup_text import checkup_text
+
+    if (args.folder is None) == (args.config is None) or (args.overrides and args.folder):
+        raise InputError("expected --config=FILE, or the folder of a data set, found both or neither")
+    if args.folder:
+        found = check_folder(args.folder)
+    else:
+        found = check_config(load_config(args.config, args.overrides), args.config)
+    print(checkup_text(found, every=args.all))
+    if args.out:
+        from dragon_jax.reports.checkup_page import write_checkup
+
+        print(f"\npage: {write_checkup(found, args.out)}")
+    return 0
+
+
+def _download(args: argparse.Namespace) -> int:
+    from dragon_jax.data.catalogue import catalogue_lines
+    from dragon_jax.data.download import download
+
+    if args.list:
+        print("\n".join(catalogue_lines(args.name)))
+        return 0
+    if args.name is None:
+        raise InputError("expected the name of a data set, found none. 'dragon download --list' shows them")
+    download(args.name, args.out)
+    return 0
+
+
 def _report(args: argparse.Namespace) -> int:
     from dragon_jax import api
 
@@ -140,6 +231,10 @@ def _compare(args: argparse.Namespace) -> int:
     comparison = api.compare(args.runs, split=args.split, allow_different_data=args.allow_different_data, out=args.out)
     print(comparison)
     return 0
+
+
+NOTHING = "nothing to save yet; the same command starts again"
+KEPT = "what is whole is kept; the same command goes on"
 
 
 class Interrupted(KeyboardInterrupt):
@@ -185,7 +280,18 @@ class Signals:
             signal.signal(number, handler)
 
 
-VERBS = {"evaluate": _evaluate, "predict": _predict, "report": _report, "compare": _compare}
+WITH_CONFIG = ("train", "simulate", "prepare", "check")
+VERBS = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "simulate": _simulate,
+    "prepare": _prepare,
+    "check": _check,
+    "download": _download,
+    "report": _report,
+    "compare": _compare,
+}
 
 
 def _print_versions() -> None:
@@ -204,8 +310,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     overrides = [w for w in rest if w.startswith("--config.")]
     if unknown := [w for w in rest if w not in overrides]:
         parser.error(f"unknown arguments: {' '.join(unknown)}")
-    if overrides and args.verb != "train":
-        parser.error("--config.FIELD=VALUE belongs to 'dragon train'")
+    if overrides and args.verb not in WITH_CONFIG:
+        parser.error(f"--config.FIELD=VALUE belongs to {', '.join(f'dragon {verb}' for verb in WITH_CONFIG)}")
+    args.overrides = overrides
     if args.version:
         _print_versions()
         return 0
@@ -213,7 +320,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     try:
-        return _train(args, overrides) if args.verb == "train" else VERBS[args.verb](args)
+        return VERBS[args.verb](args)
     except (InputError, RunError) as e:
         if args.debug:
             raise
@@ -223,7 +330,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         number = getattr(e, "number", int(signal.SIGINT))
         name = signal.Signals(number).name
         print(
-            f"dragon {args.verb}: stopped by {name}, nothing to save yet; the same command starts again",
+            f"dragon {args.verb}: stopped by {name}, {KEPT if args.verb in ('prepare', 'download') else NOTHING}",
             file=sys.stderr,
         )
         return 128 + number

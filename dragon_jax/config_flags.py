@@ -16,6 +16,7 @@ from dragon_jax.errors import InputError, nearest, show
 # Sections whose names the user chooses; `--config.weighting.weights.CTCF=2.0` adds one.
 FREE = (
     "weighting.weights",
+    "data.source.parameters",
     *(f"data.source.{f}" for f in ("paths", "label_paths", "kinds", "input_columns", "positives", "negatives")),
 )
 
@@ -69,6 +70,25 @@ def load_module(spec: str) -> tuple[Any, str]:
     finally:
         sys.path.remove(str(file.parent))
     return module, argument
+
+
+def nested(words: Sequence[str], flag: str) -> dict[str, Any]:
+    """Returns nested dictionaries of words such as `parameters.spacing=2,5`; `flag` is what messages call them.
+
+    Raises:
+        InputError: a word without a value, or a name that is a section and a value.
+    """
+    result: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        *sections, leaf = name.split(".")
+        place = result
+        for section in sections:
+            place = place.setdefault(section, {}) if isinstance(place, dict) else place
+        if not equals or not all([*sections, leaf]) or not isinstance(place, dict) or leaf in place:
+            raise InputError(f"{flag} {show(word)}: expected {flag} FIELD=VALUE, each field once")
+        place[leaf] = _literal(value)
+    return result
 
 
 def _execute(spec: str) -> Any:

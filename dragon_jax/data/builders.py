@@ -2,7 +2,7 @@
 
     FOLDER/NAME/VERSION/
       dataset_info.json, features.json    what TFDS knows: splits, shards, features
-      metadata.json                       tasks, and per split rows, fingerprint and notes
+      metadata.json                       tasks, and per split rows, digests, statistics and notes
       NAME-SPLIT.array_record-00000 ...   one record per row
       digests.json                        bytes and SHA-256 of every other file
 
@@ -15,22 +15,18 @@ The digests are ours because ArrayRecord reads a file that was cut off as an emp
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import re
 import shutil
-import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from dragon_jax.data.dataset import Dataset
 from dragon_jax.data.records import (
-    CHUNK,
     FORMAT,
     TEXT,
     Layout,
@@ -43,52 +39,87 @@ from dragon_jax.data.records import (
     record_columns,
     write_digests,
 )
+from dragon_jax.data.rows import MemoryRows, Rows
+from dragon_jax.data.shards import Split, WriteError, layout_of, native, row_bytes, write_shards, writing
+from dragon_jax.data.workplace import workplace
 from dragon_jax.errors import InputError, listing, show
 
 
 def write_tfds(
-    parts: Mapping[str, Dataset], folder: str | Path, *, name: str, version: str = "1.0.0", shards: int = 1
+    parts: Mapping[str, Dataset | Rows],
+    folder: str | Path,
+    *,
+    name: str,
+    version: str = "1.0.0",
+    shards: int = 1,
+    shard_rows: int | None = None,
+    about: Mapping[str, Any] | None = None,
+    resume: bool = False,
+    guard: Callable[[], Any] = lambda: None,
 ) -> Path:
     """Writes the splits of a data set to `folder/name/version`: completely, durably, or not at all.
 
+    Memory holds one chunk of rows, whatever the data set has. Digests and statistics of every split (see
+    `survey.Survey`) are gathered on the way and kept in `metadata.json`.
+
     Args:
-        parts: data set of each split; all with the same tasks, length and columns.
+        parts: rows of each split, in memory or made on demand; all with the same tasks, length and columns.
         folder: root that may hold many data sets.
         name: lower case letters, digits and underscores, beginning with a letter.
         version: three numbers. A version that exists is never written again.
         shards: files of the largest split; the other splits get files of as many rows.
+        shard_rows: rows of a file instead.
+        about: plain values to keep in `metadata.json` under `about`.
+        resume: name and version stand for this content and no other, so that a build which was killed goes on: whole
+            shards stay in a hidden folder beside the version. `shard_rows` must be a multiple of `fingerprints.BLOCK`.
+        guard: returns plain values that stay the same as long as the rows do, such as the looks of their files.
 
     Returns:
         The folder of this version: what `TfdsSource(path=...)` takes.
 
     Raises:
         InputError: a name or version that TFDS cannot hold, splits that do not fit together, a version that exists
-            already, or a disk that is full or read-only.
+            already or is being built, rows that change meanwhile, or a disk that is full or read-only.
     """
+    looks = guard()
     _check_names(parts, name, version, shards)
-    parts = {split: _native(part) for split, part in parts.items()}
-    layout = _layout(parts)
+    rows: dict[str, Rows] = {s: MemoryRows(part) if isinstance(part, Dataset) else part for s, part in parts.items()}
+    layout = _layout(rows)
+    per_shard = shard_rows or -(-max(map(len, rows.values())) // shards)
     target = Path(folder).expanduser() / name / version
-    if target.exists():
-        raise InputError(f"data set {target} exists already: versions are never overwritten. Pass another version")
-    building = target.parent / f".{version}.building-{socket.gethostname()}-{os.getpid()}-{os.urandom(4).hex()}"
+    plan = {
+        "format": FORMAT,
+        "tasks": _tasks(rows),
+        "columns": {k: [dtype, list(shape)] for k, (dtype, shape) in layout.items()},
+        "rows": {split: len(part) for split, part in rows.items()},
+        "per_shard": per_shard,
+        "about": dict(about or {}),
+    }
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target.parent)
-        building.mkdir()
-        _write_records(parts, layout, building, name, version, shards)
-        write_digests(building)
-        os.rename(building, target)
-        flush(target.parent)
-    except (OSError, RuntimeError) as e:  # ArrayRecord reports a full disk as a RuntimeError
+        with workplace(target, resume, {**plan, "looks": looks}) as place:
+            splits = write_shards(rows, layout, place.data, name, per_shard, place.records)
+            if guard() != looks:
+                for made in filter(None, (place.data, place.records)):
+                    shutil.rmtree(made)
+                raise InputError(
+                    f"input files of {target} changed while it was built, nothing was kept. Build it again"
+                )
+            with writing():
+                _describe(place.data, rows, splits, plan, name, version)
+                write_digests(place.data, {k: v for split in splits.values() for k, v in split.files.items()})
+                os.rename(place.data, target)
+                flush(target.parent)
+    except WriteError as e:
+        kept = (
+            "Whole files are kept; free space and give the same command again"
+            if resume
+            else ("Nothing was kept; free space or choose another folder")
+        )
+        size = sum(map(len, rows.values())) * row_bytes(layout)
         raise InputError(
-            f"cannot write data set {target}: expected a folder with room for about {_size(parts)}, "
-            f"found {show(getattr(e, 'strerror', None) or e)}. Nothing was kept; free space or choose another folder"
+            f"cannot write data set {target}: expected a folder with room for about {size / 1e6:,.0f} MB, "
+            f"found {show(e)}. {kept}"
         ) from e
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            target.parent.rmdir()  # only when nothing came to lie in it
     return target
 
 
@@ -138,7 +169,7 @@ def open_stream(path: str | Path, split: str) -> TfdsSplit:
     return TfdsSplit(path, split, builder)
 
 
-def _check_names(parts: Mapping[str, Dataset], name: str, version: str, shards: int) -> None:
+def _check_names(parts: Mapping[str, Dataset | Rows], name: str, version: str, shards: int) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise InputError(
             f"data set name '{show(name)}': expected lower case letters, digits and _, beginning with a letter"
@@ -155,24 +186,13 @@ def _check_names(parts: Mapping[str, Dataset], name: str, version: str, shards: 
         raise InputError(f"split {listing(empty)} of data set '{name}' is empty: expected at least one row of one base")
 
 
-def _native(dataset: Dataset) -> Dataset:
-    """The data set with inputs in this machine's byte order, which is the one that records are decoded in."""
-    return dataclasses.replace(
-        dataset, inputs={k: v.astype(v.dtype.newbyteorder("="), copy=False) for k, v in dataset.inputs.items()}
-    )
-
-
-def _layout(parts: Mapping[str, Dataset]) -> Layout:
+def _layout(parts: Mapping[str, Rows]) -> Layout:
     """Type and shape of one row of every column; refuses splits that differ and columns that have no plain bytes."""
-    layouts, tasks = {}, {}
-    for split, part in parts.items():
-        layouts[split] = {
-            k: ("text", ()) if k in TEXT else (v.dtype.name, v.shape[1:]) for k, v in record_columns(part).items()
-        }
-        tasks[split] = part.tasks
+    samples = {split: native(part.chunk(0, 1)) for split, part in parts.items()}
+    layouts = {split: layout_of(sample) for split, sample in samples.items()}
     first, layout = next(iter(layouts.items()))
     for split, other in layouts.items():
-        if other != layout or tasks[split] != tasks[first]:
+        if other != layout or parts[split].tasks != parts[first].tasks:
             differ = [k for k in {**layout, **other} if layout.get(k) != other.get(k)] or ["tasks"]
             raise InputError(
                 f"splits '{first}' and '{split}' of one data set differ in {listing(differ)}: expected the same tasks, "
@@ -180,7 +200,7 @@ def _layout(parts: Mapping[str, Dataset]) -> Layout:
             )
     wrong = [
         f"{k} ({v.dtype} {v.shape[1:]})"
-        for k, v in record_columns(parts[first]).items()
+        for k, v in record_columns(samples[first]).items()
         if k.count("/") > 1 or (k not in TEXT and (v.dtype.kind not in "biuf" or 0 in v.shape))
     ]
     if wrong:
@@ -188,90 +208,58 @@ def _layout(parts: Mapping[str, Dataset]) -> Layout:
     return layout
 
 
-def _write_records(
-    parts: Mapping[str, Dataset], layout: Layout, building: Path, name: str, version: str, shards: int
+def _tasks(parts: Mapping[str, Rows]) -> list[list[str]]:
+    return [[task.name, task.kind] for task in next(iter(parts.values())).tasks]
+
+
+def _describe(
+    folder: Path,
+    parts: Mapping[str, Rows],
+    splits: Mapping[str, Split],
+    plan: Mapping[str, Any],
+    name: str,
+    version: str,
 ) -> None:
-    """Lets TFDS write shards and descriptions; its sequential writer asks no server and needs memory for one chunk."""
+    """Writes what TFDS wants to know (splits, shards, features) and our metadata."""
     import tensorflow_datasets as tfds
+    from etils import epath
+    from tensorflow_datasets.core import naming
     from tensorflow_datasets.core.dataset_info import DatasetIdentity
+    from tensorflow_datasets.core.splits import SplitDict
 
     text, tensor = tfds.features.Text, tfds.features.Tensor
     features: dict[str, Any] = {}
-    for key, (dtype, shape) in layout.items():
-        feature = text() if dtype == "text" else tensor(shape=shape, dtype=np.dtype(dtype), encoding="bytes")
+    for key, (dtype, shape) in plan["columns"].items():
+        feature = text() if dtype == "text" else tensor(shape=tuple(shape), dtype=np.dtype(dtype), encoding="bytes")
         group, _, leaf = key.rpartition("/")
         (features.setdefault(group, {}) if group else features)[leaf] = feature
-    first = next(iter(parts.values()))
-    meta = {
-        "format": FORMAT,
-        "tasks": [[t.name, t.kind] for t in first.tasks],
-        "columns": {k: [dtype, list(shape)] for k, (dtype, shape) in layout.items()},
-        "splits": {
-            split: {"rows": len(part), "fingerprint": part.fingerprint(), "notes": dict(part.notes)}
-            for split, part in parts.items()
-        },
-    }
+    meta = {key: plan[key] for key in ("format", "tasks", "columns", "about")}
+    meta["splits"] = {s: split.survey.record() | {"notes": dict(parts[s].notes)} for s, split in splits.items()}
     identity = DatasetIdentity(
-        name=name, version=tfds.core.Version(version), data_dir=str(building), module_name=__name__
+        name=name, version=tfds.core.Version(version), data_dir=str(folder), module_name="dragon_jax.data.builders"
     )
+    length, tasks = plan["columns"]["codes"][1][0], len(plan["tasks"])
     info = tfds.core.DatasetInfo(
         builder=identity,
-        description=f"{first.length} bp (codes 0-4 = A C G T unknown), {len(first.tasks)} tasks (NaN = not measured).",
+        description=f"{length} bp (codes 0-4 = A C G T unknown), {tasks} tasks (NaN = not measured).",
         features=tfds.features.FeaturesDict(features),
         metadata=tfds.core.MetadataDict(dragon_jax=meta),
         disable_shuffling=True,
     )
-    per_shard = -(-max(map(len, parts.values())) // shards)
-    writer = tfds.core.SequentialWriter(info, max_examples_per_shard=per_shard, file_format="array_record")
-    writer.initialize_splits(list(parts))
-    with tqdm(total=sum(map(len, parts.values())), desc=f"writing {name}", unit=" rows", disable=None) as bar:
-        for split, part in parts.items():
-            for examples in _examples(part, layout):
-                writer.add_examples({split: examples})
-                bar.update(len(examples))
-    writer.close_all()
-    _check_shards(info)
-
-
-def _check_shards(info: Any) -> None:
-    """Counts the records that really lie in every shard: a write that failed late would else pass for a short file."""
-    from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
-
-    for split in info.splits.values():
-        for path, expected in zip(sorted(split.filepaths), split.shard_lengths, strict=True):
-            reader = array_record_module.ArrayRecordReader(os.fspath(path))
-            found = reader.num_records()
-            reader.close()
-            if found != expected:
-                raise OSError(f"{found:,} of {expected:,} records in {path.name}")
-
-
-def _examples(part: Dataset, layout: Layout) -> Iterator[list[dict[str, Any]]]:
-    columns = record_columns(part)
-    for start in range(0, len(part), CHUNK):
-        rows = []
-        for i in range(start, min(start + CHUNK, len(part))):
-            row: dict[str, Any] = {}
-            for key, values in columns.items():
-                group, _, leaf = key.rpartition("/")
-                value = str(values[i]) if layout[key][0] == "text" else np.asarray(values[i])
-                (row.setdefault(group, {}) if group else row)[leaf] = value
-            rows.append(row)
-        yield rows
-
-
-def _sweep(folder: Path) -> None:
-    """Removes what builds of this host left behind that were killed: their process is gone."""
-    for left in folder.glob(f".*.building-{socket.gethostname()}-*"):
-        pid = left.name.split("-")[-2]
-        if pid.isdigit():
-            try:
-                os.kill(int(pid), 0)
-            except ProcessLookupError:
-                shutil.rmtree(left, ignore_errors=True)
-            except PermissionError:
-                continue  # another user's process lives under this number
-
-
-def _size(parts: Mapping[str, Dataset]) -> str:
-    return f"{sum(v.nbytes for part in parts.values() for v in record_columns(part).values()) / 1e6:,.0f} MB"
+    info.set_file_format("array_record")
+    known = []
+    for split, written in splits.items():
+        template = naming.ShardedFileTemplate(
+            dataset_name=name,
+            data_dir=epath.Path(folder),
+            split=split,
+            filetype_suffix="array_record",
+            template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}",
+        )
+        known.append(
+            tfds.core.SplitInfo(
+                name=split, shard_lengths=written.lengths, num_bytes=written.num_bytes, filename_template=template
+            )
+        )
+    info.set_splits(SplitDict(known))
+    info.write_to_directory(folder)

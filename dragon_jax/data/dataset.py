@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
+from dragon_jax.data.fingerprints import digest_columns
 from dragon_jax.errors import InputError, listing
 
 Kind = Literal["binary", "real", "count"]
 SPLITS = ("train", "valid", "test")
+IDS = "id"  # name of the column of row names in digests and records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,16 +110,22 @@ class Dataset:
 
     def fingerprint(self) -> str:
         """Returns a hex digest of everything that a model can see: sequences, targets, tasks, inputs, weights, in order."""
-        digest = hashlib.sha256()
-        parts = {"codes": self.codes, "targets": self.targets, **self.inputs}
-        if self.weights is not None:
-            parts["weights"] = self.weights
-        for name in sorted(parts):
-            array = np.ascontiguousarray(parts[name])
-            digest.update(f"{name}|{array.dtype}|{array.shape}|".encode())
-            digest.update(array.tobytes())
-        digest.update(repr([(t.name, t.kind) for t in self.tasks]).encode())
-        return digest.hexdigest()
+        return digest_columns(seen_columns(self), salt=task_salt(self.tasks))
+
+    def row_fingerprint(self) -> str:
+        """Returns a hex digest of what a model can see and of the names of the rows."""
+        return digest_columns(seen_columns(self) | {IDS: self.ids}, salt=task_salt(self.tasks))
+
+
+def seen_columns(data: Dataset) -> dict[str, np.ndarray]:
+    """Returns what a model can see of a data set, by the names that digests and records use."""
+    result = {"codes": data.codes, "targets": data.targets} | {f"inputs/{k}": v for k, v in data.inputs.items()}
+    return result if data.weights is None else result | {"weight": data.weights}
+
+
+def task_salt(tasks: Sequence[Task]) -> str:
+    """Returns names and kinds of tasks as they enter digests."""
+    return repr([(task.name, task.kind) for task in tasks])
 
 
 def concatenate(parts: list[Dataset]) -> Dataset:

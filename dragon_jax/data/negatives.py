@@ -20,19 +20,28 @@ class NegativesConfig:
     """How negatives are made.
 
     Attributes:
-        name: `none`, or `dinucleotide` (Altschul and Erickson 1985, see `dna.dinucleotide_shuffle`).
-        per_positive: shuffles of each positive.
+        name: `none`; `dinucleotide`, shuffles (Altschul and Erickson 1985, see `dna.dinucleotide_shuffle`); or `matched`,
+            windows of the genome without a peak whose share of G and C is that of the positives (source `genome`).
+        per_positive: negatives for each positive.
+        gc_tolerance: for `matched`, how far the share of G and C may lie from the bin of the positives.
+        match_repeats: for `matched`, match the share of soft-masked bases too.
         splits: splits that get negatives, where they have none of their own.
+        contrast: shuffles of each row of train for one more task that tells sequences from shuffles, see `contrast`.
         seed: seed of the shuffles; None = the seed of the run.
     """
 
-    name: Literal["none", "dinucleotide"] = "none"
+    name: Literal["none", "dinucleotide", "matched"] = "none"
     per_positive: int = 1
+    gc_tolerance: float = 0.04
+    match_repeats: bool = False
     splits: tuple[str, ...] = SPLITS
     seed: int | None = None
+    contrast: int = 0
 
     def __post_init__(self):
+        check_range("contrast", self.contrast, 0, 100)
         check_range("per_positive", self.per_positive, 1, 1000)
+        check_range("gc_tolerance", self.gc_tolerance, 0, 1)
         if self.seed is not None:
             check_range("seed", self.seed, 0, float("inf"))
         if unknown := set(self.splits) - set(SPLITS):
@@ -50,7 +59,7 @@ def add_negatives(
     """
     made: dict[str, dict[str, int]] = {name: {} for name in splits}
     chosen = [n for n in SPLITS if n in splits and n in config.splits and positives_only(splits[n])]
-    if config.name == "none" or not chosen:
+    if config.name != "dinucleotide" or not chosen:
         return splits, made
     result = dict(splits)
     taken = np.concatenate([digests(data.codes) for data in splits.values()])

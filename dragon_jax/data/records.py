@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -16,11 +17,11 @@ from dragon_jax.data.batches import Batch, columns
 from dragon_jax.data.dataset import Dataset, Regions, Task
 from dragon_jax.errors import InputError, listing, show
 
-FORMAT = 1  # of the folder as a whole; a reader refuses any other
+FORMAT = 2  # of the folder as a whole; a reader refuses any other
 CHUNK = 2048  # rows that are encoded or decoded at a time
 TEXT = ("id", "chrom")
 Layout = dict[str, tuple[str, tuple[int, ...]]]  # type and shape of one row of every column of a record
-_DIGESTS = "digests.json"
+DIGESTS = "digests.json"
 
 
 def record_columns(dataset: Dataset) -> dict[str, np.ndarray]:
@@ -39,7 +40,7 @@ class TfdsSplit:
     Attributes:
         tasks: tasks in the order of the columns of `targets`.
         length: L, bases of every row.
-        fingerprint: `Dataset.fingerprint()` of the whole split, as recorded when it was written.
+        statistics: of every task, see `survey.Survey.record`.
         notes: counts recorded with the data set.
     """
 
@@ -55,7 +56,8 @@ class TfdsSplit:
         self._layout: Layout = {k: (dtype, tuple(shape)) for k, (dtype, shape) in meta["columns"].items()}
         self.tasks = tuple(Task(name, kind) for name, kind in meta["tasks"])
         self.length: int = self._layout["codes"][1][0]
-        self.fingerprint: str = own["fingerprint"]
+        self.statistics: dict[str, list] = own["statistics"]
+        self._own = own
         self.notes: dict[str, int] = own["notes"]
         if len(self._records) != own["rows"]:
             found = f"expected {own['rows']:,} rows, found {len(self._records):,}"
@@ -63,6 +65,26 @@ class TfdsSplit:
 
     def __len__(self) -> int:
         return len(self._records)
+
+    def fingerprint(self) -> str:
+        """Returns `Dataset.fingerprint()` of the whole split, as recorded when it was written."""
+        return self._own["fingerprint"]
+
+    def row_fingerprint(self) -> str:
+        """Returns `Dataset.row_fingerprint()` of the whole split, as recorded."""
+        return self._own["row_fingerprint"]
+
+    def files(self) -> list[str]:
+        """Returns the names of the files of this split."""
+        return [Path(name).name for name in self._info.filenames]
+
+    def column(self, task: int) -> np.ndarray:
+        """Returns float32 `[N]`, all values of one task: every record is read once, memory holds this column."""
+        result = np.empty(len(self), np.float32)
+        for start in range(0, len(self), CHUNK):
+            rows = np.arange(start, min(start + CHUNK, len(self)))
+            result[rows] = self._decode(rows, ["targets"])["targets"][:, task]
+        return result
 
     def read(self, rows: Int[np.ndarray, " B"]) -> Batch:
         """Returns the batch of these rows (see `batches`), bit for bit what was written.
@@ -75,16 +97,21 @@ class TfdsSplit:
 
     def dataset(self) -> Dataset:
         """Reads the whole split into memory."""
+        return dataclasses.replace(self.chunk(0, len(self)), notes=self.notes)
+
+    def chunk(self, start: int, stop: int) -> Dataset:
+        """Returns rows `[start, stop)` with everything that belongs to them."""
+        stop = min(stop, len(self))
         numeric = {k: v for k, v in self._layout.items() if k not in TEXT}
-        out = {k: np.empty((len(self), *shape), dtype) for k, (dtype, shape) in numeric.items()}
+        out = {k: np.empty((stop - start, *shape), dtype) for k, (dtype, shape) in numeric.items()}
         text: dict[str, list[str]] = {k: [] for k in self._layout if k in TEXT}
-        for start in range(0, len(self), CHUNK):
-            chunk = self._decode(np.arange(start, min(start + CHUNK, len(self))), list(self._layout))
+        for first in range(start, stop, CHUNK):
+            chunk = self._decode(np.arange(first, min(first + CHUNK, stop)), list(self._layout))
             for k, values in chunk.items():
                 if k in text:
                     text[k].extend(values)
                 else:
-                    out[k][start : start + len(values)] = values
+                    out[k][first - start : first - start + len(values)] = values
         names = {k: np.array(values, dtype=str) for k, values in text.items()}
         return Dataset(
             codes=out["codes"],
@@ -94,7 +121,6 @@ class TfdsSplit:
             regions=Regions(names["chrom"], out["start"], out["end"]) if "chrom" in names else None,
             inputs={k.removeprefix("inputs/"): v for k, v in out.items() if k.startswith("inputs/")},
             weights=out.get("weight"),
-            notes=self.notes,
         )
 
     def _decode(self, rows: np.ndarray, wanted: list[str]) -> dict[str, Any]:
@@ -128,16 +154,21 @@ class TfdsSplit:
         ) from cause
 
 
-def write_digests(building: Path) -> None:
-    """Records size and SHA-256 of every file, and leaves all of them, and the folder, on the disk itself."""
-    files = sorted(p for p in building.iterdir() if p.is_file())
-    digests = {p.name: {"bytes": p.stat().st_size, "sha256": _sha256(p)} for p in files}
-    (building / _DIGESTS).write_text(json.dumps({"format": FORMAT, "files": digests}, indent=1))
-    for path in (*files, building / _DIGESTS, building):
+def write_digests(building: Path, known: Mapping[str, Mapping[str, Any]]) -> None:
+    """Records size and SHA-256 of every file, and leaves all of them, and the folder, on the disk itself.
+
+    Args:
+        known: what was found out before, of files that are on the disk already.
+    """
+    files = sorted(p for p in building.iterdir() if p.is_file() and p.name != DIGESTS)
+    digests = {p.name: known.get(p.name) or {"bytes": p.stat().st_size, "sha256": sha256(p)} for p in files}
+    (building / DIGESTS).write_text(json.dumps({"format": FORMAT, "files": digests}, indent=1))
+    for path in (*(p for p in files if p.name not in known), building / DIGESTS, building):
         flush(path)
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Returns the digest of a file, read piece by piece."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -165,15 +196,15 @@ def read_digests(path: str | Path) -> dict[str, dict[str, Any]]:
         found = f"data sets in {listing(inside)} below it. Pass one of these" if inside else "nothing of the kind"
         raise InputError(f"no data set at {path}: expected dataset_info.json in the folder, found {found}")
     try:
-        known = json.loads((folder / _DIGESTS).read_text())
+        known = json.loads((folder / DIGESTS).read_text())
         if known["format"] == FORMAT:
             return known["files"]
     except FileNotFoundError as e:
         raise InputError(
-            f"data set {path} has no {_DIGESTS}: expected one that was written by dragon_jax. Write it with write_tfds"
+            f"data set {path} has no {DIGESTS}: expected one that was written by dragon_jax. Write it with write_tfds"
         ) from e
     except (ValueError, KeyError, TypeError, OSError) as e:
-        raise InputError(f"{folder / _DIGESTS} is damaged: expected its list of files. Build or copy it again") from e
+        raise InputError(f"{folder / DIGESTS} is damaged: expected its list of files. Build or copy it again") from e
     found = show(known["format"])
     raise InputError(f"data set {path} has format {found}: expected {FORMAT}. Read it with the version that wrote it")
 
@@ -190,7 +221,7 @@ def check_file(folder: Path, name: str, expected: Mapping[str, Any], *, bytewise
         found = (folder / name).stat().st_size
         if found != expected["bytes"]:
             raise InputError(f"{what} is cut off or changed: {wanted}, found {found:,}. {remedy}")
-        if bytewise and _sha256(folder / name) != expected["sha256"]:
+        if bytewise and sha256(folder / name) != expected["sha256"]:
             raise InputError(f"{what} is damaged: {wanted} with the recorded digest, found another digest. {remedy}")
     except OSError as e:
         raise InputError(f"{what} cannot be read: {wanted}, found {show(e.strerror)}. {remedy}") from e
@@ -206,3 +237,11 @@ def open_builder(path: str | Path) -> Any:
 def metadata(builder: Any) -> dict[str, Any]:
     """Returns what we recorded beside TFDS: format, tasks, columns, and per split rows, fingerprint and notes."""
     return builder.info.metadata["dragon_jax"]
+
+
+def metadata_of(path: str | Path) -> dict[str, Any]:
+    """Returns the same of a folder, without TFDS; empty where there is none that can be read."""
+    try:
+        return json.loads((Path(path).expanduser() / "metadata.json").read_text())["dragon_jax"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

@@ -13,8 +13,10 @@ from dragon_jax.errors import InputError, listing, nearest, show
 
 SOURCES: dict[str, str] = {
     "simulation": "dragon_jax.data.simulation:SimulationSource",
+    "grammar": "dragon_jax.data.grammar_source:GrammarSource",
     "table": "dragon_jax.data.table_source:TableSource",
     "fasta": "dragon_jax.data.fasta_source:FastaSource",
+    "genome": "dragon_jax.data.genome_source:GenomeSource",
     "tfds": "dragon_jax.data.builders:TfdsSource",
 }
 

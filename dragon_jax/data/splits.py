@@ -1,26 +1,29 @@
 """Train, valid and test: how rows are told apart, and the audit that nothing stands on two sides.
 
-Membership never depends on the order of the rows: it follows a column, a chromosome, a file, or a hash of the sequence
-read on the strand that sorts first, so that copies and reverse complements fall together.
+Membership never depends on the order of the rows: it follows a column, a chromosome, a place on it, a file, or a hash of
+the sequence read on the strand that sorts first, so that copies and reverse complements fall together.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64, UInt8
+from jaxtyping import Bool, Float64, Int64
 
 from dragon_jax.config import check_range
-from dragon_jax.data.dataset import SPLITS, Dataset, Regions, concatenate
+from dragon_jax.data.chromosomes import SCHEMES, balanced_folds, locus_groups, locus_hash, scheme_splits
+from dragon_jax.data.dataset import SPLITS, Dataset, Regions
+from dragon_jax.data.digests import digests, uniform_hash
+from dragon_jax.data.homology import LEAST
+from dragon_jax.data.leaks import PROTECTED, without_copies, without_near
 from dragon_jax.data.split_values import REST, check_the_rest
 from dragon_jax.data.table_source import KEPT
-from dragon_jax.dna import canonical
 from dragon_jax.errors import InputError, listing, show
 
-PROTECTED = ("test", "valid", "train")  # who keeps a row that two splits claim
+__all__ = ["PROTECTED", "SplitConfig", "audit", "digests", "divide", "overlapping", "uniform_hash"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -29,23 +32,34 @@ class SplitConfig:
 
     Attributes:
         name: `hash` (shares `valid` and `test` by hash of the sequence), `folds` (k equal parts by the same hash),
-            `column` (values of a text column of a table), `chromosome`, or `files` (nothing is divided).
-        valid, test: shares of the rows, for `hash`. A split that has its own file takes nothing from the others.
+            `column` (values of a text column of a table), `chromosome`, `chromosome_folds` (k parts of whole chromosomes
+            with about equally many rows, or a published scheme), `loci` (shares `valid` and `test` by hash of the place
+            of groups of neighbours), or `files` (nothing is divided).
+        valid, test: shares of the rows, for `hash`, or of the groups, for `loci`. A split that has its own file takes
+            nothing from the others.
         column: for `column`, the column.
         valid_values, test_values: values of the column, or chromosomes, that make these splits; the rest is train.
         train_values: for `column`, the values that make train, every other one being refused; `("*",)` = all the rest,
             whatever it is called. Empty = the rest, but what looks like a slip of the pen is refused, see
             `check_the_rest`.
-        folds, fold: for `folds`, how many parts there are and which of them is held out: it is test, the next one valid
-            (where test has its own file, it is valid).
+        folds, fold: for `folds` and `chromosome_folds`, how many parts there are and which of them is held out: it is
+            test, the next one valid (where test has its own file, it is valid).
+        scheme: for `chromosome_folds`, a published division by its name: `human5`, see `chromosomes.SCHEMES`. It says
+            which chromosomes are test and valid in each fold.
+        distance: for `loci`, rows with at most this many bases between them belong to one group.
         salt: changes the hash, for another division of the same kind.
         duplicates: equal sequences or reverse complements in two splits are refused, or all go to the most protected
             split that has one (`group`), or leave the less protected ones (`drop`). Order: test, valid, train.
         overlaps: the same for rows whose regions overlap; `ignore` lets them be.
         gap: regions closer than this many bases count as overlapping (set it to the largest shift of the augmentation).
+        near_duplicates: what is done about rows of two splits that are alike but not equal: `ignore` does not look,
+            `report` counts them, the others as for `duplicates`.
+        similarity: share of equal bases from which rows are alike, 0.7 to 1, see `homology.find_near`.
+        homology_table: a table of families of rows, by id or region, that is believed instead of the sequences, see
+            `homology_table.read_groups`.
     """
 
-    name: Literal["hash", "folds", "column", "chromosome", "files"] = "hash"
+    name: Literal["hash", "folds", "column", "chromosome", "chromosome_folds", "loci", "files"] = "hash"
     valid: float = 0.1
     test: float = 0.1
     column: str | None = None
@@ -54,20 +68,35 @@ class SplitConfig:
     train_values: tuple[str, ...] = ()
     folds: int = 5
     fold: int = 0
+    scheme: Literal["human5"] | None = None
+    distance: int = 0
     salt: str = ""
     duplicates: Literal["refuse", "group", "drop"] = "refuse"
     overlaps: Literal["refuse", "drop", "ignore"] = "refuse"
     gap: int = 0
+    near_duplicates: Literal["ignore", "report", "refuse", "drop", "group"] = "ignore"
+    similarity: float = 0.9
+    homology_table: str | None = None
 
     def __post_init__(self):
         check_range("valid", self.valid, 0, 1, open_high=True)
         check_range("test", self.test, 0, 1, open_high=True)
         check_range("gap", self.gap, 0, float("inf"))
+        check_range("distance", self.distance, 0, 10**12)
+        check_range("similarity", self.similarity, LEAST, 1)
+        if self.homology_table is not None and self.near_duplicates == "ignore":
+            raise ValueError(
+                "homology_table: expected with near_duplicates report, refuse, drop or group, found ignore"
+            )
+        if self.scheme is not None and self.name != "chromosome_folds":
+            raise ValueError(f"scheme: expected with name='chromosome_folds' only, found with name={self.name!r}")
+        if self.scheme is not None and self.folds != (count := len(SCHEMES[self.scheme].test)):
+            raise ValueError(f"folds: scheme {self.scheme!r} has {count} folds, found {self.folds}")
         if self.valid + self.test >= 1:
             raise ValueError(
                 f"valid, test: expected shares that leave some rows to train, found {self.valid} + {self.test}"
             )
-        if self.name == "folds" and not (self.folds >= 2 and 0 <= self.fold < self.folds):
+        if self.name in ("folds", "chromosome_folds") and not (self.folds >= 2 and 0 <= self.fold < self.folds):
             raise ValueError(
                 f"fold: expected 0 <= fold < folds and at least 2 folds, found fold {self.fold} of {self.folds}"
             )
@@ -91,8 +120,14 @@ class SplitConfig:
             )
 
 
-def divide(parts: dict[str, Dataset], config: SplitConfig) -> dict[str, Dataset]:
+def divide(
+    parts: dict[str, Dataset], config: SplitConfig, sizes: Mapping[str, int] | None = None
+) -> dict[str, Dataset]:
     """Returns the splits that the given parts (`all`, or `train` and others) make.
+
+    Args:
+        sizes: for `chromosome_folds`, bases (or whatever is to be balanced) of each chromosome, those without rows
+            included; None = balanced by the rows.
 
     Raises:
         InputError: the data lack what the split goes by, a value occurs in no row, or a split comes out empty.
@@ -110,9 +145,14 @@ def divide(parts: dict[str, Dataset], config: SplitConfig) -> dict[str, Dataset]
                 "data.split.name: 'files' expects files under train, valid and perhaps test, found them under 'all'"
             )
     elif wanted:
-        member = (
-            _by_hash(whole, config, wanted) if config.name in ("hash", "folds") else _by_value(whole, config, wanted)
-        )
+        if config.name in ("hash", "folds"):
+            member = _by_hash(whole, config, wanted)
+        elif config.name == "chromosome_folds":
+            member = _by_chromosomes(whole, config, wanted, sizes)
+        elif config.name == "loci":
+            member = _by_locus(whole, config, wanted)
+        else:
+            member = _by_value(whole, config, wanted)
     inputs = {k: v for k, v in whole.inputs.items() if k != KEPT}
     whole = dataclasses.replace(whole, inputs=inputs)
     result = {}
@@ -134,36 +174,85 @@ def _expected(name: str, config: SplitConfig, wanted: list[str]) -> bool:
     """Whether the config asks for a split, so that an empty one is an error."""
     if name not in wanted or config.name == "files":
         return False
-    if config.name == "folds":
+    if config.name in ("folds", "chromosome_folds"):
         return True
-    return bool(getattr(config, name)) if config.name == "hash" else bool(getattr(config, f"{name}_values"))
+    return bool(getattr(config, name if config.name in ("hash", "loci") else f"{name}_values"))
 
 
 def _by_hash(data: Dataset, config: SplitConfig, wanted: list[str]) -> Int64[np.ndarray, " N"]:
     share = uniform_hash(data.codes, config.salt)
     if config.name == "folds":
-        fold = np.minimum((share * config.folds).astype(np.int64), config.folds - 1)
-        member = np.zeros(len(data), np.int64)
-        held = [name for name in ("test", "valid") if name in wanted]
-        if config.folds <= len(held):
-            raise InputError(
-                "data.split.folds: expected at least 3 folds when valid and test are both cut from them, found 2"
-            )
-        for step, name in enumerate(held):
-            member[fold == (config.fold + step) % config.folds] = SPLITS.index(name)
-        return member
+        return _held_out(np.minimum((share * config.folds).astype(np.int64), config.folds - 1), config, wanted)
+    return _by_share(share, config, wanted)
+
+
+def _held_out(fold: Int64[np.ndarray, " N"], config: SplitConfig, wanted: list[str]) -> Int64[np.ndarray, " N"]:
+    member = np.zeros(len(fold), np.int64)
+    held = [name for name in ("test", "valid") if name in wanted]
+    if config.folds <= len(held):
+        raise InputError(
+            "data.split.folds: expected at least 3 folds when valid and test are both cut from them, found 2"
+        )
+    for step, name in enumerate(held):
+        member[fold == (config.fold + step) % config.folds] = SPLITS.index(name)
+    return member
+
+
+def _by_share(share: Float64[np.ndarray, " N"], config: SplitConfig, wanted: list[str]) -> Int64[np.ndarray, " N"]:
     valid, test = (getattr(config, name) if name in wanted else 0.0 for name in ("valid", "test"))
     return np.where(share < valid, 1, np.where(share < valid + test, 2, 0))
 
 
+def _by_chromosomes(
+    data: Dataset, config: SplitConfig, wanted: list[str], sizes: Mapping[str, int] | None
+) -> Int64[np.ndarray, " N"]:
+    chrom = _regions(data, config).chrom
+    if config.scheme is not None:
+        if len(wanted) < 2:
+            raise InputError(
+                f"data.split.scheme: '{config.scheme}' makes valid and test, found files for one of them too. "
+                "Put all rows under 'all', or name no scheme"
+            )
+        member = np.zeros(len(data), np.int64)
+        for name, rows in scheme_splits(chrom, config.scheme, config.fold).items():
+            member[rows] = SPLITS.index(name)
+        return member
+    names, code, counts = np.unique(chrom.astype(str), return_inverse=True, return_counts=True)
+    if sizes is None:
+        sizes = dict(zip(names.tolist(), counts.tolist(), strict=True))
+    elif strange := sorted(set(names.tolist()) - set(sizes)):
+        raise InputError(f"chromosomes without a size: {listing(strange)}: expected one of {listing(sizes, 30)}")
+    folds = balanced_folds(sizes, config.folds)
+    return _held_out(np.array([folds[name] for name in names.tolist()], np.int64)[code], config, wanted)
+
+
+def _by_locus(data: Dataset, config: SplitConfig, wanted: list[str]) -> Int64[np.ndarray, " N"]:
+    regions = _regions(data, config)
+    group = locus_groups(regions.chrom, regions.start, regions.end, config.distance)
+    member = _by_share(locus_hash(regions.chrom, regions.start, group, config.salt), config, wanted)
+    for name in wanted:
+        if getattr(config, name) and not (member == SPLITS.index(name)).any():
+            sizes = np.bincount(group)
+            raise InputError(
+                f"split {name!r} is empty: the {len(data):,} rows make {len(sizes):,} groups of loci at most "
+                f"{config.distance:,} bases apart, the largest of {int(sizes.max()):,} rows. Lower data.split.distance, raise "
+                f"data.split.{name}, or split by chromosome"
+            )
+    return member
+
+
+def _regions(data: Dataset, config: SplitConfig) -> Regions:
+    if data.regions is None:
+        raise InputError(
+            f"data.split.name: {config.name!r} needs regions, found none. "
+            "Name chrom_column, start_column and end_column of the source"
+        )
+    return data.regions
+
+
 def _by_value(data: Dataset, config: SplitConfig, wanted: list[str]) -> Int64[np.ndarray, " N"]:
     if config.name == "chromosome":
-        if data.regions is None:
-            raise InputError(
-                "data.split.name: 'chromosome' needs regions, found none. "
-                "Name chrom_column, start_column and end_column of the source"
-            )
-        values, noun = data.regions.chrom, "chromosome"
+        values, noun = _regions(data, config).chrom, "chromosome"
     elif KEPT in data.inputs:
         values, noun = data.inputs[KEPT], f"column '{show(config.column)}', value"
     else:
@@ -184,98 +273,30 @@ def _by_value(data: Dataset, config: SplitConfig, wanted: list[str]) -> Int64[np
     return member
 
 
-def digests(codes: UInt8[np.ndarray, "N L"], salt: str = "", size: int = 16) -> np.ndarray:
-    """Returns `[N]` opaque values of `size` bytes, equal for copies and reverse complements and for no others."""
-    rows, length = canonical(codes).tobytes(), codes.shape[1]
-    key = hashlib.sha256(salt.encode()).digest()[:16] if salt else b""
-    starts = range(0, len(rows), length)
-    raw = b"".join([hashlib.blake2b(rows[i : i + length], digest_size=size, key=key).digest() for i in starts])
-    return np.frombuffer(raw, np.dtype((np.void, size)))
-
-
-def uniform_hash(codes: UInt8[np.ndarray, "N L"], salt: str = "") -> Float64[np.ndarray, " N"]:
-    """Returns numbers in [0, 1), one for each sequence: the same on every machine, in any order, on either strand."""
-    words = np.frombuffer(digests(codes, salt, 8).tobytes(), "<u8")
-    return (words >> np.uint64(11)) * 2.0**-53
-
-
 def audit(splits: dict[str, Dataset], config: SplitConfig) -> tuple[dict[str, Dataset], dict[str, int]]:
-    """Returns splits without shared sequences and overlapping regions, and how many rows that moved or cost.
+    """Returns splits without shared or (where asked) similar sequences and overlapping regions, and what that cost.
 
     Raises:
         InputError: some are shared or overlap and the config says to refuse, or a split is left empty.
     """
-    splits, notes = _without_copies(splits, config)
-    if config.overlaps != "ignore":
-        splits, dropped = _without_overlaps(splits, config)
-        notes |= dropped
+    splits, notes = without_copies(splits, config.duplicates)
+    splits = _without_overlaps(splits, config, notes)
+    if config.near_duplicates != "ignore":
+        splits, found = without_near(splits, config.near_duplicates, config.similarity, config.homology_table)
+        notes |= found
+        if config.near_duplicates == "group":  # rows that were moved may overlap others now
+            splits = _without_overlaps(splits, config, notes)
     for name, data in splits.items():
         if not len(data):
             raise InputError(f"split {name!r} is empty: every row of it occurs in another split too. Change data.split")
     return splits, notes
 
 
-def _without_copies(splits: dict[str, Dataset], config: SplitConfig) -> tuple[dict[str, Dataset], dict[str, int]]:
-    order = [name for name in PROTECTED if name in splits]
-    if len({splits[name].length for name in order}) > 1:
-        return splits, {}
-    keys = np.concatenate([digests(splits[name].codes) for name in order])
-    owner = np.concatenate([np.full(len(splits[name]), i) for i, name in enumerate(order)])
-    _, group = np.unique(keys, return_inverse=True)
-    first = np.full(group.max() + 1, len(order))
-    np.minimum.at(first, group, owner)  # the most protected split that has each sequence
-    stray = owner != first[group]
-    if not stray.any():
-        return splits, {}
-    if config.duplicates == "refuse":
-        raise InputError(_copies_sentence(splits, order, owner, group, first, stray))
-    notes: dict[str, int] = {}
-    begin = np.concatenate([[0], np.cumsum([len(splits[name]) for name in order])])
-    result = {}
-    for i, name in enumerate(order):
-        mine = slice(begin[i], begin[i + 1])
-        result[name] = splits[name].take(~stray[mine])
-        verb = "dropped from" if config.duplicates == "drop" else "moved out of"
-        if count := int(stray[mine].sum()):
-            notes[f"copies {verb} {name}"] = count
-    if config.duplicates == "group":
-        for i, name in enumerate(order):
-            movers = [
-                splits[o].take((stray & (first[group] == i))[begin[j] : begin[j + 1]]) for j, o in enumerate(order)
-            ]
-            result[name] = _joined([result[name], *(m for m in movers if len(m))])
-    return {name: result[name] for name in splits}, notes
-
-
-def _joined(parts: list[Dataset]) -> Dataset:
-    notes = parts[0].notes
-    return dataclasses.replace(concatenate(parts), notes=notes) if len(parts) > 1 else parts[0]
-
-
-def _copies_sentence(
-    splits: dict[str, Dataset],
-    order: list[str],
-    owner: np.ndarray,
-    group: np.ndarray,
-    first: np.ndarray,
-    stray: np.ndarray,
-) -> str:
-    ids = np.concatenate([splits[name].ids.astype(object) for name in order])
-    pairs = []
-    for row in np.flatnonzero(stray)[:5]:
-        twin = np.flatnonzero((group == group[row]) & (owner == first[group[row]]))[0]
-        pairs.append(f"'{show(ids[row])}' of {order[owner[row]]} and '{show(ids[twin])}' of {order[owner[twin]]}")
-    count = int(stray.sum())
-    more = f", ... and {count - 5:,} more" if count > 5 else ""
-    sequences = "sequence occurs" if count == 1 else "sequences occur"
-    return (
-        f"{count:,} {sequences} in two splits, as a copy or reverse complement ({'; '.join(pairs)}{more}): "
-        "expected each on one side. Set data.split.duplicates to drop or group"
-    )
-
-
-def _without_overlaps(splits: dict[str, Dataset], config: SplitConfig) -> tuple[dict[str, Dataset], dict[str, int]]:
-    result, notes = dict(splits), {}
+def _without_overlaps(splits: dict[str, Dataset], config: SplitConfig, notes: dict[str, int]) -> dict[str, Dataset]:
+    """Splits whose regions share no base; `notes` counts what that cost."""
+    if config.overlaps == "ignore":
+        return splits
+    result = dict(splits)
     order = [name for name in PROTECTED if name in splits and splits[name].regions is not None]
     for i, strong in enumerate(order):
         for weak in order[i + 1 :]:
@@ -294,8 +315,9 @@ def _without_overlaps(splits: dict[str, Dataset], config: SplitConfig) -> tuple[
                     "data.split.overlaps=drop"
                 )
             result[weak] = result[weak].take(~hit)
-            notes[f"windows dropped from {weak} that overlap {strong}"] = int(hit.sum())
-    return result, notes
+            key = f"windows dropped from {weak} that overlap {strong}"
+            notes[key] = notes.get(key, 0) + int(hit.sum())
+    return result
 
 
 def _spell(regions: Regions, row: int) -> str:

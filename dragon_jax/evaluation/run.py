@@ -12,7 +12,6 @@ from dragon_jax.errors import InputError
 from dragon_jax.evaluation.evaluate import chosen_thresholds, evaluate_predictions
 from dragon_jax.files import atomic_write
 from dragon_jax.runs.directory import RunDir, write_json
-from dragon_jax.runs.fit import split_fingerprint
 from dragon_jax.runs.predictor import load
 from dragon_jax.runs.provenance import now
 from dragon_jax.runs.settings import parse
@@ -43,7 +42,7 @@ def evaluate_run(path: str | RunDir, split: str = "valid", data: Dataset | None 
         if split not in loaded.parts:
             raise InputError(f"{run}: its data have no split {split!r}")
         data = loaded.parts[split]
-    recorded, found = run.provenance["data"], split_fingerprint(data)
+    recorded, found = run.provenance["data"], data.row_fingerprint()
     sequences = run.provenance.get("unseen_sequences", {}).get(split)
     if sequences is not None and sequences != sequence_digest(data):
         raise InputError(

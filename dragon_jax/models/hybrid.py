@@ -31,6 +31,7 @@ class HybridConfig(ModelConfig):
         dilations: one residual convolution for each, with this dilation (in pooled positions) and `block_width` taps.
         bins: parts of the window that are pooled each on its own, so that the head sees where a feature lies; 1 = the
             whole window.
+        whole: pool the whole window too, beside the bins: what matters anywhere is then learned as fast as with one.
         conv_dropout: share of units zeroed before each of them.
         dense, dense_dropout: hidden layers on the pooled features.
         words: lengths k of the words of the bags; empty = no wide view.
@@ -48,6 +49,7 @@ class HybridConfig(ModelConfig):
     block_width: int = 5
     pool_width: int = 1
     bins: int = 1
+    whole: bool = False
     conv_dropout: float = 0.0
     dense: tuple[int, ...] = (64,)
     dense_dropout: float = 0.0
@@ -139,9 +141,14 @@ class HybridTrunk(nn.Module):
         return jnp.concatenate(parts, -1)
 
     def _pooled(self, h: Float[Array, "B L C"]) -> Float[Array, "B d"]:
-        """Maximum and mean of every feature in each bin of positions, cut as evenly as they go and alike from both ends."""
+        """Maximum and mean of every feature in each bin of positions, cut as evenly as they go and alike from both ends.
+
+        With `whole`, the same of all positions comes last.
+        """
         n, bins = h.shape[1], self.config.bins
         edges = [round(i * n / bins) for i in range(bins // 2 + 1)]
         starts = [*edges, *(n - e for e in reversed(edges if bins % 2 else edges[:-1]))]
         parts = [h[:, a:b] for a, b in zip(starts, starts[1:], strict=False)]
+        if self.config.whole and bins > 1:
+            parts.append(h)
         return jnp.concatenate([f for p in parts for f in (p.max(1), p.mean(1))], -1)

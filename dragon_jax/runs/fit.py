@@ -16,6 +16,7 @@ from dragon_jax.data.batches import RowSource
 from dragon_jax.data.builders import TfdsSource, open_stream
 from dragon_jax.data.dataset import Dataset
 from dragon_jax.data.load import Loaded
+from dragon_jax.data.records import TfdsSplit
 from dragon_jax.errors import InputError, RunError, listing
 from dragon_jax.models.registry import make_model
 from dragon_jax.models.summary import summarise_model
@@ -24,8 +25,8 @@ from dragon_jax.runs.provenance import now, provenance
 from dragon_jax.runs.settings import Settings, parse
 from dragon_jax.training.checkpoints import Checkpoints
 from dragon_jax.training.devices import Devices
-from dragon_jax.training.losses import TaskStatistics, task_statistics
-from dragon_jax.training.trainer import Stopped, Trainer
+from dragon_jax.training.losses import TaskStatistics, part_statistics
+from dragon_jax.training.trainer import Stopped, Trainer, example
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Trained:
     """A run whose weights are final.
 
     Attributes:
-        settings: typed config. data: what was loaded, or None when nothing had to be done.
+        settings: typed config. data: what was loaded.
         fresh: whether this call finished it (False: it had been finished before).
     """
 
@@ -70,7 +71,7 @@ def fit(
         refuse_other_config(run, raw)
         status = run.status
         if status["state"] in ("done", "failed") and status.get("finished"):
-            loaded = settings.data.load(settings.seed)
+            loaded = load_data(settings)
             refuse_other_data(run, loaded, settings)
             return Trained(run, settings, loaded, False)
     fresh = not run.exists()
@@ -79,7 +80,7 @@ def fit(
             say(f"note: {note}")
         if run.exists():
             refuse_other_config(run, raw)
-        loaded = settings.data.load(settings.seed)
+        loaded = load_data(settings)
         for line in loaded.summary:
             say(line)
         stop()  # from here on a signal is answered after the next step, not by breaking off
@@ -102,6 +103,12 @@ def fit(
                 run.discard()  # nothing was trained: the corrected command may have the place
             raise
         return trained
+
+
+def load_data(settings: Settings) -> Loaded:
+    """Reads train and valid; rows that are to be streamed stay on the disk where that is possible, see `DataConfig.load`."""
+    streams = settings.spec is not None and settings.spec.train.placement == "stream"
+    return settings.data.load(settings.seed, stream=("train",) if streams else ())
 
 
 def refuse_other_config(run: RunDir, raw: Mapping[str, Any]) -> None:
@@ -128,7 +135,7 @@ def data_fingerprint(loaded: Loaded, settings: Settings) -> str:
     """Returns a digest of the training and validation data and of what decides the order of batches."""
     digest = hashlib.sha256()
     for split in ("train", "valid"):
-        digest.update(f"{split} {loaded.parts[split].fingerprint()} ".encode())
+        digest.update(f"{split} {loaded.part(split).fingerprint()} ".encode())
     if settings.spec is not None:
         digest.update(repr((settings.seed, settings.spec.train.batch_size, settings.spec.train.balance)).encode())
         digest.update(repr(settings.spec.augment).encode())
@@ -140,8 +147,8 @@ def _open(run: RunDir, raw: Mapping[str, Any], settings: Settings, loaded: Loade
     if run["provenance.json"].exists() and run["model.json"].exists():
         return refuse_other_data(run, loaded, settings)
     write_json(run["config.json"], raw)
-    train = loaded.parts["train"]
-    stats = task_statistics(train.targets, train.tasks)
+    train = loaded.part("train")
+    stats = part_statistics(train)
     write_json(run["model.json"], describe_outputs(train, stats))
     record = provenance(Devices().describe() if settings.is_network else "cpu (NumPy, scikit-learn)", settings.seed)
     record |= {"unseen_sequences": loaded.unseen}  # of the splits that stay closed; no label goes into it
@@ -154,21 +161,16 @@ def _open(run: RunDir, raw: Mapping[str, Any], settings: Settings, loaded: Loade
     run.set_status("running", 0, since=now())
 
 
-def split_fingerprint(data: Dataset) -> str:
-    """Returns a digest of the rows of one split, ids included, in order."""
-    names = hashlib.sha256("\0".join(map(str, data.ids)).encode()).hexdigest()
-    return hashlib.sha256((data.fingerprint() + names).encode()).hexdigest()
-
-
 def describe_data(loaded: Loaded) -> dict[str, Any]:
     """Returns sizes, lengths and prevalences of each split for the provenance."""
     result = {}
-    for split, data in loaded.parts.items():
-        stats = task_statistics(data.targets, data.tasks)
+    for split in sorted({*loaded.parts, *loaded.streamed}):
+        data = loaded.part(split)
+        stats = part_statistics(data)
         result[split] = {
             "n": len(data),
             "length": data.length,
-            "fingerprint": split_fingerprint(data),
+            "fingerprint": data.row_fingerprint(),
             "tasks": {
                 t.name: {"measured": int(m), "mean": float(v)}
                 for t, m, v in zip(data.tasks, stats.measured, stats.mean, strict=True)
@@ -177,11 +179,11 @@ def describe_data(loaded: Loaded) -> dict[str, Any]:
     return result
 
 
-def describe_outputs(train: Dataset, stats: TaskStatistics) -> dict[str, Any]:
+def describe_outputs(train: Dataset | TfdsSplit, stats: TaskStatistics) -> dict[str, Any]:
     """Returns what a predictor must know of the training set; exact float64 values."""
     return {
         "length": train.length,
-        "inputs": {k: list(v.shape[1:]) for k, v in train.inputs.items()},
+        "inputs": {k: list(v.shape[1:]) for k, v in example(train).items() if k != "codes"},
         "tasks": [
             {"name": t.name, "kind": t.kind, "measured": float(m), "mean": float(mean), "scale": float(scale)}
             for t, m, mean, scale in zip(train.tasks, stats.measured, stats.mean, stats.scale, strict=True)
@@ -194,13 +196,13 @@ def _fit_network(
 ) -> None:
     spec = settings.spec
     assert spec is not None
-    train, valid = loaded.parts["train"], loaded.parts["valid"]
+    train, valid = loaded.part("train"), loaded.parts["valid"]
     try:
         settings.model.check_length(train.length)
     except ValueError as e:
         raise InputError(f"model.{e}") from e
     model = make_model(settings.model, len(train.tasks), spec.train.compute_dtype)
-    summary = summarise_model(model, {"codes": train.codes[:1], **{k: v[:1] for k, v in train.inputs.items()}})
+    summary = summarise_model(model, example(train))
     if not run["model.txt"].exists():
         run.write_text("model.txt", summary + "\n")
     say(summary)
@@ -210,7 +212,7 @@ def _fit_network(
         model,
         train,
         valid,
-        task_statistics(train.targets, train.tasks),
+        part_statistics(train),
         run.path,
         stream=open_rows(settings, train) if spec.train.placement == "stream" else None,
         stop=stop,
@@ -226,12 +228,14 @@ def _fit_network(
     run.set_status("running", fitted.steps)
 
 
-def open_rows(settings: Settings, train: Dataset) -> RowSource:
+def open_rows(settings: Settings, train: Dataset | TfdsSplit) -> RowSource:
     """Returns the training rows on disk, for placement `stream`.
 
     Raises:
         InputError: the source has no files of that kind, or the rows were divided or added to after reading.
     """
+    if not isinstance(train, Dataset):
+        return train
     source = settings.data.source
     if not isinstance(source, TfdsSource):
         raise InputError("train.placement: 'stream' needs data.source.name 'tfds', found another. Use 'auto'")

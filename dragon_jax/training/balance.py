@@ -8,16 +8,18 @@ import numpy as np
 
 from dragon_jax.data.dataset import Dataset, Task
 from dragon_jax.data.order import BatchOrder
+from dragon_jax.data.records import TfdsSplit
 from dragon_jax.errors import InputError
 from dragon_jax.sections import TrainConfig
 
 
-def make_order(train: Dataset, config: TrainConfig, seed: int) -> BatchOrder:
+def make_order(train: Dataset | TfdsSplit, config: TrainConfig, seed: int) -> BatchOrder:
     """Returns the order of the training rows, with a fixed share of positives when the config asks for it."""
     groups = shares = None
     if config.balance:
         column = first_binary_task(train.tasks)
-        groups = (train.targets[:, column] > 0.5).astype(np.int64)
+        values = train.targets[:, column] if isinstance(train, Dataset) else train.column(column)
+        groups = (values > 0.5).astype(np.int64)
         shares = {0: 1 - config.balance, 1: config.balance}
     return BatchOrder(len(train), config.batch_size, seed, groups, shares)
 

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32
 
-from dragon_jax.data.dataset import Task
+from dragon_jax.data.dataset import Dataset, Task
+from dragon_jax.data.records import TfdsSplit
 from dragon_jax.sections import LossConfig
 
 
@@ -41,6 +42,17 @@ def task_statistics(targets: np.ndarray, tasks: Sequence[Task]) -> TaskStatistic
     spread = np.sqrt(np.where(known, (targets - mean) ** 2, 0).sum(0, dtype=np.float64) / np.maximum(measured, 1))
     real = np.array([t.kind == "real" for t in tasks])
     return TaskStatistics(measured, mean, np.where(real & (spread > 0), spread, 1.0))
+
+
+def part_statistics(part: Dataset | TfdsSplit) -> TaskStatistics:
+    """Returns the same of a split in memory, or of one on disk as it was counted when that was written."""
+    if isinstance(part, Dataset):
+        return task_statistics(part.targets, part.tasks)
+    found = {k: np.array(part.statistics[k], np.float64) for k in ("measured", "sum", "deviations")}
+    spread = np.sqrt(found["deviations"] / np.maximum(found["measured"], 1))
+    real = np.array([t.kind == "real" for t in part.tasks])
+    mean = found["sum"] / np.maximum(found["measured"], 1)
+    return TaskStatistics(found["measured"], mean, np.where(real & (spread > 0), spread, 1.0))
 
 
 @dataclasses.dataclass(frozen=True)

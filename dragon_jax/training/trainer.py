@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 from dragon_jax import metrics
 from dragon_jax.data.batches import Batches, RowSource, gather
 from dragon_jax.data.dataset import Dataset
+from dragon_jax.data.records import TfdsSplit
 from dragon_jax.errors import InputError, RunError, listing
 from dragon_jax.models.base import StrandModel
 from dragon_jax.sections import AugmentConfig, LossConfig, OptimConfig, TrainConfig, WeightingConfig
@@ -65,7 +66,7 @@ class Fitted:
         variables: the weights of the best evaluation, on the host.
         best_step, best_value: of the monitored metric.
         steps: finished steps. reason: why it ended.
-        seconds: to the first finished step, and of all (this process only).
+        seconds: to the first finished step, spent waiting for batches, and of all (this process only).
     """
 
     variables: Any
@@ -83,7 +84,7 @@ class Trainer:
         self,
         spec: TrainSpec,
         model: StrandModel,
-        train: Dataset,
+        train: Dataset | TfdsSplit,
         valid: Dataset,
         stats: TaskStatistics,
         folder: Path,
@@ -123,7 +124,7 @@ class Trainer:
         self.shift = logit_shift(train.tasks, stats, self.losses, balanced_share(train.tasks, spec.train))
         self._bias = head_bias(train.tasks, stats, self.losses)
         self._source = stream or train
-        self._example = {"codes": train.codes[:1], **{k: v[:1] for k, v in train.inputs.items()}}
+        self._example = example(train)
         self._stop, self._beat, self._quiet = stop, beat, quiet
         self._began = time.monotonic()
         self._clock: dict[str, float] = {}
@@ -185,7 +186,7 @@ class Trainer:
             donate_argnums=0,
         )
         every = self.spec.train.checkpoint_every
-        for at, batch in batches.iterate(step, self.total):
+        for at, batch in self._waited(batches.iterate(step, self.total)):
             state = step_function(state, self.devices.put(batch), batches.arrays)
             step = at + 1
             if "first_step" not in self._clock:
@@ -215,6 +216,20 @@ class Trainer:
             if signal:
                 raise Stopped(signal, step)
         raise RunError(f"training of {self.folder} ended without a reason")  # the loop always reaches `total`
+
+    def _waited(self, batches: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+        """The same batches; the time until each is there is added up, after the first: what training is starved by."""
+        first = True
+        while True:
+            began = time.monotonic()
+            try:
+                item = next(batches)
+            except StopIteration:
+                return
+            if not first:
+                self._clock["input"] = self._clock.get("input", 0.0) + time.monotonic() - began
+            first = False
+            yield item
 
     def _check_finite(self, state: TrainState, step: int) -> None:
         bad = int(state.bad_step)
@@ -292,8 +307,18 @@ class Trainer:
         leaves = self.checkpoints.load(best)
         variables = best_variables(leaves, self.spec.optim.ema > 0)
         value = math.nan if self.early.best_value is None else self.early.best_value
-        seconds = {"to_first_step": self._clock.get("first_step", math.nan), "all": time.monotonic() - self._began}
+        seconds = {
+            "to_first_step": self._clock.get("first_step", math.nan),
+            "input": self._clock.get("input", 0.0),
+            "all": time.monotonic() - self._began,
+        }
         return Fitted(variables, best, value, step, reason, seconds)
+
+
+def example(train: Dataset | TfdsSplit) -> dict[str, np.ndarray]:
+    """Returns what a model reads of the first row, as a batch of one."""
+    first = train.take(np.arange(1)) if isinstance(train, Dataset) else train.chunk(0, 1)
+    return {"codes": first.codes, **first.inputs}
 
 
 def best_variables(leaves: dict[str, np.ndarray], ema: bool) -> dict[str, Any]:

@@ -112,7 +112,7 @@ def test_stream_reads_any_rows(tmp_path):
 def test_fingerprint_is_recorded(tmp_path):
     part = make(12, rich=False)
     path = write_tfds({"train": part}, tmp_path, name="small")
-    assert open_stream(path, "train").fingerprint == part.fingerprint()
+    assert open_stream(path, "train").fingerprint() == part.fingerprint()
 
 
 def test_tfds_alone_opens_the_folder_and_tensorflow_stays_out(tmp_path):
@@ -211,7 +211,7 @@ def test_folders_that_are_no_data_set_are_refused(tmp_path, folder):
     digests = folder / "digests.json"
     known = json.loads(digests.read_text())
     digests.write_text(json.dumps(known | {"format": 99}))
-    with pytest.raises(InputError, match="has format 99: expected 1"):
+    with pytest.raises(InputError, match="has format 99: expected 2"):
         TfdsSource(path=str(folder)).load_parts(0)
     for wrong in ("{", "[]", "{}"):
         digests.write_text(wrong)
@@ -353,3 +353,64 @@ def test_streaming_needs_little_memory(tmp_path):
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) < 40, "MiB more after reading all 100 MB than after 10 batches"
     assert time.monotonic() - started < 60
+
+
+class Made:
+    """Rows that exist only when they are asked for."""
+
+    tasks, length, notes = (Task("a"), Task("b", "real")), 500, {"made": 1}
+
+    def __init__(self, n: int, width: int):
+        self.n, self.width = n, width
+
+    def __len__(self) -> int:
+        return self.n
+
+    def chunk(self, start: int, stop: int) -> Dataset:
+        i = np.arange(start, stop, dtype=np.int64)
+        targets = np.stack([i % 2, np.where(i % 3, np.sin(i), np.nan)], 1).astype(np.float32)
+        codes = ((i[:, None] * 2654435761 + np.arange(self.length)) >> 7) % 4
+        signal = np.repeat(np.float32(i)[:, None], self.width, 1)
+        return Dataset(codes.astype(np.uint8), targets, self.tasks, i.astype(str), inputs={"signal": signal})
+
+
+def test_rows_made_on_demand_are_written_as_those_in_memory(tmp_path):
+    rows = Made(5000, 2)
+    lazy = write_tfds({"train": rows, "valid": Made(30, 2)}, tmp_path / "lazy", name="made", shard_rows=1024)
+    whole = {"train": dataclasses.replace(rows.chunk(0, 5000), notes=Made.notes), "valid": Made(30, 2).chunk(0, 30)}
+    whole["valid"] = dataclasses.replace(whole["valid"], notes=Made.notes)
+    memory = write_tfds(whole, tmp_path / "memory", name="made", shard_rows=1024)
+    assert {p.name: p.read_bytes() for p in lazy.iterdir()} == {p.name: p.read_bytes() for p in memory.iterdir()}
+    assert open_stream(lazy, "train").fingerprint() == whole["train"].fingerprint()
+    own = json.loads((lazy / "metadata.json").read_text())["dragon_jax"]["splits"]["train"]
+    assert own["rows"] == 5000 and own["notes"] == {"made": 1}
+    assert own["statistics"]["measured"] == [5000, 3333] and own["statistics"]["positives"] == [2500, None]
+    assert sum(own["gc"]["histogram"]) == 5000
+
+
+def test_rows_that_change_their_columns_are_refused_and_nothing_stays(tmp_path):
+    class Bad(Made):
+        def chunk(self, start: int, stop: int) -> Dataset:
+            self.width = 2 if start < 4096 else 3
+            return super().chunk(start, stop)
+
+    with pytest.raises(InputError, match=r"other columns \(inputs/signal\) than the rows before"):
+        write_tfds({"train": Bad(9000, 2)}, tmp_path / "out", name="made")
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_writing_more_rows_takes_no_more_memory(tmp_path):
+    code = f"""
+        import resource, sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from test_builders import Made
+        from dragon_jax.data.builders import write_tfds
+        def peak(n, name):
+            write_tfds({{"train": Made(n, 500)}}, {str(tmp_path)!r}, name=name, shards=4)
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        first = peak(20_000, "small")
+        print(peak(120_000, "big") - first)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 60, "MiB more for 300 MB than for 50 MB"

@@ -1,0 +1,103 @@
+"""The fields of source `genome`: which files, which windows, which labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from dragon_jax.config import check_range
+from dragon_jax.data.dataset import Kind
+from dragon_jax.data.labels import LabelRule
+from dragon_jax.data.tracks import Track, from_pattern, from_table
+from dragon_jax.data.windows import Edge
+from dragon_jax.errors import listing
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GenomeConfig:
+    """Windows of a genome labelled by peak files and signal tracks.
+
+    Attributes:
+        genome: FASTA, plain, gzip or bgzip.
+        sizes: chrom.sizes to check the genome against; empty = none.
+        peaks: pattern of peak files (or signal) with `{task}` where the name of the task stands.
+        tracks: table of files instead: columns task, path, and perhaps kind, assay, cell, contigs.
+        files: paths by task instead.
+        kind: kind of the tasks, where the table does not say.
+        contigs: how contig names of the files become those of the genome: `exact`, `add_chr`, `strip_chr`, `roman`,
+            `arabic`, or a two-column file, see `genome.aliases.match`.
+        missing_contigs: intervals on contigs that the genome lacks are refused or skipped with a count.
+        chromosomes: use these contigs only; empty = all. exclude: but never these.
+        windows: `bins` (a grid over the genome), `peaks` (one window around each peak centre of any task), or `regions`
+            (around the midpoints of the BED file `regions`).
+        length: bases of a window. stride: distance of bins; 0 = `label.core` where that is set, else `length`.
+        label: the rule by which windows are labelled.
+        edge: windows over the end of a contig are dropped, padded, shifted inside, or refused.
+        blacklist: BED files; windows that touch them are dropped.
+        unknown: largest share of bases other than ACGT in a window; windows with more are dropped.
+        profiles: named extra inputs with one value per base: paths of bigWigs by name, several make several columns.
+        profile_log1p: profiles become log(1 + x).
+        min_positives: binary tasks with fewer positive windows in train are left out, and counted.
+    """
+
+    genome: str
+    sizes: str = ""
+    peaks: str = ""
+    tracks: str = ""
+    files: dict[str, str] = dataclasses.field(default_factory=dict)
+    kind: Kind = "binary"
+    contigs: str = "exact"
+    missing_contigs: Literal["refuse", "skip"] = "refuse"
+    chromosomes: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    windows: Literal["bins", "peaks", "regions"] = "bins"
+    regions: str = ""
+    length: int = 500
+    stride: int = 0
+    label: LabelRule = dataclasses.field(default_factory=LabelRule)
+    edge: Edge = "drop"
+    blacklist: tuple[str, ...] = ()
+    unknown: float = 0.5
+    profiles: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    profile_log1p: bool = False
+    min_positives: int = 0
+
+    def __post_init__(self):
+        if sum(map(bool, (self.peaks, self.tracks, self.files))) != 1:
+            raise ValueError("peaks, tracks, files: expected one of the three, found none or several")
+        if (self.windows == "regions") != bool(self.regions):
+            raise ValueError("regions: expected a BED file with windows='regions' and only there")
+        check_range("length", self.length, 1, 100_000_000)
+        check_range("stride", self.stride, 0, 100_000_000)
+        check_range("unknown", self.unknown, 0, 1)
+        check_range("min_positives", self.min_positives, 0, float("inf"))
+        if self.label.core > self.length:
+            raise ValueError(
+                f"label.core: expected at most the {self.length} bases of a window, found {self.label.core}"
+            )
+        if taken := {"codes", "targets", "weight", "rows"} & set(self.profiles):
+            raise ValueError(f"profiles: {listing(sorted(taken))} is a name of the batch itself. Choose another")
+        if both := set(self.chromosomes) & set(self.exclude):
+            raise ValueError(f"chromosomes, exclude: expected different contigs, found {listing(sorted(both))} in both")
+
+    def step(self) -> int:
+        """Returns the distance of bins in bases."""
+        return self.stride or self.label.core or self.length
+
+    def core(self) -> int:
+        """Returns the width of the labelled core in bases."""
+        return self.label.core or (min(self.step(), self.length) if self.windows == "bins" else self.length)
+
+    def track_list(self) -> list[Track]:
+        """Returns the tracks in the order of the tasks."""
+        if self.peaks:
+            return from_pattern(self.peaks, self.kind, self.contigs)
+        if self.tracks:
+            return from_table(self.tracks, self.kind, self.contigs)
+        return [Track(task, path, self.kind, contigs=self.contigs) for task, path in self.files.items()]
+
+    def paths(self) -> list[str]:
+        """Returns every file that is read, once."""
+        singles = [self.genome, self.sizes, self.tracks, self.regions, *self.blacklist]
+        found = [*singles, *(t.path for t in self.track_list()), *(p for ps in self.profiles.values() for p in ps)]
+        return list(dict.fromkeys(path for path in found if path))

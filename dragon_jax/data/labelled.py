@@ -1,0 +1,212 @@
+"""A genome with its tracks open: candidate windows, and what makes rows of them, chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dragon_jax import dna
+from dragon_jax.data.dataset import Dataset, Task
+from dragon_jax.data.genome_config import GenomeConfig
+from dragon_jax.data.labels import PeakLabels, SignalLabels
+from dragon_jax.data.windows import Windows, apply_edge, around, tile, touching
+from dragon_jax.errors import InputError, listing, nearest, show
+from dragon_jax.genome import aliases
+from dragon_jax.genome.bed import read_bed
+from dragon_jax.genome.genome import Genome
+from dragon_jax.genome.intervals import Intervals, concatenate
+from dragon_jax.genome.signal import BigWig, read_bedgraph
+from dragon_jax.genome.sizes import check_sizes, read_sizes
+from dragon_jax.genome.track import Track
+
+_READ = 20_000  # windows whose bases are looked at together
+
+
+class Labelled:
+    """A genome source with its files open: the candidate windows, and what makes rows of them.
+
+    Attributes:
+        genome: the genome. contigs: lengths of the contigs in use.
+        peaks: all peaks of all peak tasks, in names of the genome.
+        blacklist: regions to stay away from.
+        notes: what was put in order or dropped, by name.
+    """
+
+    def __init__(self, source: GenomeConfig, masked: bool = False):
+        self.source = source
+        self.notes: dict[str, int] = {}
+        self.genome = Genome(source.genome, masked="keep" if masked else "upper")
+        self._note(self.genome.notes)
+        if source.sizes:
+            check_sizes(read_sizes(source.sizes), self.genome.contigs, (source.sizes, source.genome))
+        self.contigs = self._chosen()
+        number = {name: i for i, name in enumerate(self.genome.contigs)}
+        self._numbers = np.array([number[name] for name in self.contigs], np.int64)
+        self._makers: list[PeakLabels | SignalLabels] = []
+        every: list[Intervals] = []
+        for track in source.track_list():
+            if track.is_signal:
+                self._makers.append(SignalLabels(track, self._signal(track.path, track.contigs), source.label))
+                continue
+            peaks = self._read(track.path, track.contigs, points=True)
+            every.append(Intervals(peaks.chrom, peaks.start, peaks.end, summit=peaks.centres()))
+            self._makers.append(PeakLabels(track, peaks, self.contigs, source.label))
+        self.peaks = concatenate(every) if every else _nothing()
+        black = [self._read(path, source.contigs, points=False) for path in source.blacklist]
+        self.blacklist = concatenate(black) if black else _nothing()
+        self._profiles = {
+            name: [self._signal(path, source.contigs) for path in paths] for name, paths in source.profiles.items()
+        }
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """What is predicted, in the order of the targets' columns."""
+        return tuple(Task(m.track.task, m.track.kind) for m in self._makers)
+
+    def leave_out(self, train: Windows) -> None:
+        """Leaves out the binary tasks that have too few positive windows in train.
+
+        Raises:
+            InputError: none is left.
+        """
+        least, core = self.source.min_positives, self.source.core()
+        if not least:
+            return
+        kept = [m for m in self._makers if m.track.kind != "binary" or (m(train, core) == 1).sum() >= least]
+        if not kept:
+            raise InputError(f"no task has {least:,} positive windows in train: expected some. Lower min_positives")
+        self._note(
+            {f"tasks left out with fewer than {least:,} positive windows in train": len(self._makers) - len(kept)}
+        )
+        self._makers = kept
+
+    def candidates(self) -> Windows:
+        """Returns the windows that the source asks for, sorted by contig and start, as far as they may be used."""
+        source = self.source
+        if source.windows == "bins":
+            windows = tile(self.contigs, source.length, source.step())
+        elif source.windows == "peaks":
+            if not len(self.peaks):
+                raise InputError(
+                    "data.source.windows: 'peaks' needs peak files, found signal only. Use bins or regions"
+                )
+            windows = around(self.contigs, self.peaks.chrom, self.peaks.centres(), source.length)
+        else:
+            regions = self._read(source.regions, source.contigs, points=True)
+            windows = around(self.contigs, regions.chrom, regions.centres(), source.length)
+        return self.usable(windows)
+
+    def usable(self, windows: Windows) -> Windows:
+        """Returns the windows that lie on their contig as the edge policy says, off the blacklist, and have bases."""
+        windows, notes = apply_edge(windows, self.source.edge, show(self.source.genome, 200))
+        self._note(notes)
+        if len(self.blacklist):
+            black = touching(windows, self.blacklist)
+            self._note({"windows dropped that touch the blacklist": int(black.sum())})
+            windows = windows.take(~black)
+        if self.source.unknown < 1:
+            unknown = self.measure(windows, lambda codes: (codes > 3).mean(1)) > self.source.unknown
+            self._note({f"windows dropped with over {100 * self.source.unknown:g} % unknown bases": int(unknown.sum())})
+            windows = windows.take(~unknown)
+        if not len(windows):
+            raise InputError(f"no window is left of {show(self.source.genome, 200)}: expected some. Check data.source")
+        return windows
+
+    def measure(self, windows: Windows, of: Any) -> np.ndarray:
+        """Returns a number for each window, worked out from its codes uint8 `[n, L]`, some windows at a time."""
+        parts = [np.zeros(0)]
+        for start in range(0, len(windows), _READ):
+            parts.append(of(self.codes(windows.take(slice(start, start + _READ)))))
+        return np.concatenate(parts)
+
+    def codes(self, windows: Windows) -> np.ndarray:
+        """Returns uint8 `[N, L]`, bases beyond a contig's end unknown."""
+        return self.genome.windows(self._numbers[windows.chrom], windows.start, windows.length, edge="pad")
+
+    def gc(self, windows: Windows) -> np.ndarray:
+        """Returns float64 `[N]`, the share of G and C among the known bases of each window."""
+        return self.measure(windows, dna.gc_content)
+
+    def masked(self, windows: Windows) -> np.ndarray:
+        """Returns float64 `[N]`, the share of soft-masked bases of each window."""
+        share = self.genome.masked_share(self._numbers[windows.chrom], windows.start, windows.length, edge="pad")
+        return share.astype(np.float64)
+
+    def labels(self, windows: Windows) -> np.ndarray:
+        """Returns targets float32 `[N, T]`."""
+        core = self.source.core()
+        return np.stack([maker(windows, core) for maker in self._makers], 1)
+
+    def positive(self, windows: Windows) -> np.ndarray:
+        """Returns bool `[N]`: some binary task is positive; and where none is binary, every window."""
+        binary = [i for i, task in enumerate(self.tasks) if task.kind == "binary"]
+        if not binary:
+            return np.ones(len(windows), bool)
+        result = np.zeros(len(windows), bool)
+        for i in binary:
+            result |= self._makers[i](windows, self.source.core()) == 1
+        return result
+
+    def dataset(self, windows: Windows, targets: np.ndarray | None = None) -> Dataset:
+        """Returns the rows of these windows, bases, labels and profiles."""
+        regions = windows.regions()
+        ids = [f"{c}:{s}-{e}" for c, s, e in zip(regions.chrom, regions.start, regions.end, strict=True)]
+        return Dataset(
+            codes=self.codes(windows),
+            targets=self.labels(windows) if targets is None else targets,
+            tasks=self.tasks,
+            ids=np.array(ids, np.str_) if ids else np.zeros(0, np.str_),
+            regions=regions,
+            inputs={name: self._profile(windows, tracks) for name, tracks in self._profiles.items()},
+        )
+
+    def _profile(self, windows: Windows, tracks: list[Track]) -> np.ndarray:
+        names, end = windows.names(), windows.start + windows.length
+        values = np.stack([t.values(names, windows.start, end) for t in tracks], -1).astype(np.float32)
+        return np.log1p(values) if self.source.profile_log1p else values
+
+    def _chosen(self) -> dict[str, int]:
+        """The contigs in use, in the genome's order."""
+        known = self.genome.contigs
+        for field in ("chromosomes", "exclude"):
+            for name in getattr(self.source, field):
+                if name not in known:
+                    raise InputError(
+                        f"data.source.{field}: contig '{show(name)}' is not in {show(self.source.genome, 200)}: "
+                        f"expected some of {listing(known, 8)}{nearest(name, list(known))}"
+                    )
+        wanted = self.source.chromosomes or tuple(known)
+        return {n: size for n, size in known.items() if n in wanted and n not in self.source.exclude}
+
+    def _read(self, path: str, how: str, points: bool) -> Intervals:
+        """Intervals of a file on the contigs in use, in names of the genome."""
+        found = read_bed(
+            path,
+            contigs=self.genome.contigs,
+            rename=how,
+            points=points,
+            missing=self.source.missing_contigs,
+            genome=self.source.genome,
+        )
+        self._note(found.notes)
+        return found.take(np.isin(found.chrom.astype(str), list(self.contigs)))
+
+    def _signal(self, path: str, how: str) -> Track:
+        """A signal file under the names of the genome."""
+        read = BigWig if path.lower().endswith((".bw", ".bigwig")) else read_bedgraph
+        names = aliases.match(read(path).chroms, self.genome.contigs, how, where=(path, self.source.genome))
+        signal = read(path, rename=names, uncovered=self.source.label.uncovered)
+        signal.check(self.genome.contigs, self.source.genome)
+        return signal
+
+    def _note(self, notes: Mapping[str, int]) -> None:
+        for key, count in notes.items():
+            if count:
+                self.notes[key] = self.notes.get(key, 0) + count
+
+
+def _nothing() -> Intervals:
+    zero = np.zeros(0, np.int64)
+    return Intervals(np.zeros(0, np.str_), zero, zero)
