@@ -1,0 +1,27 @@
+"""ATAC-seq cut sites of yeast as a regression from sequence: log(1 + cuts) in the central 200 of 1,000 bases.
+
+dragon train --config=configs/yeast_atac.py --workdir=runs/yeast_atac
+(the k-mer baseline on the same windows: --config=configs/yeast_atac.py:kmer)
+
+Reads the genome and the bigWig of cut sites in $DRAGON_DATA/yeast; chromosomes are held out.
+"""
+
+import dragon_jax
+
+
+def get_config(model: str = "convnet"):
+    c = dragon_jax.template(model=model, source="genome")
+    s = c.data.source
+    s.genome, s.sizes = "$DRAGON_DATA/yeast/sacCer3.no_chrVII_chrXVI.fa.gz", "$DRAGON_DATA/yeast/chrom.sizes"
+    s.files, s.kind, s.exclude = dict(atac="$DRAGON_DATA/yeast/atac/atac_cut_sites.bw"), "real", ("chrM",)
+    s.length, s.stride, s.label.core, s.label.summary, s.label.log1p = 1000, 100, 200, "sum", True
+    c.data.split.name, c.data.split.duplicates = "chromosome", "drop"
+    c.data.split.valid_values, c.data.split.test_values = ("chrX", "chrV"), ("chrIV",)
+    if model == "convnet":
+        c.model.filters, c.model.widths, c.model.pool_width, c.model.dense = (32, 32), (15, 9), 50, (64,)
+        c.model.dropout, c.augment.reverse_complement = 0.2, 0.5
+        c.train.epochs, c.train.monitor = 4.0, "pearson"
+        c.optim.learning_rate, c.optim.schedule = 2e-3, "cosine"
+    else:
+        c.model.strengths = (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3)
+    return c
