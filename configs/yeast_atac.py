@@ -9,7 +9,7 @@ Reads the genome and the bigWig of cut sites in $DRAGON_DATA/yeast; chromosomes 
 import dragon_jax
 
 
-def get_config(model: str = "convnet"):
+def get_config(model: str = "hybrid"):
     c = dragon_jax.template(model=model, source="genome")
     s = c.data.source
     s.genome, s.sizes = "$DRAGON_DATA/yeast/sacCer3.no_chrVII_chrXVI.fa.gz", "$DRAGON_DATA/yeast/chrom.sizes"
@@ -17,11 +17,12 @@ def get_config(model: str = "convnet"):
     s.length, s.stride, s.label.core, s.label.summary, s.label.log1p = 1000, 100, 200, "sum", True
     c.data.split.name, c.data.split.duplicates = "chromosome", "drop"
     c.data.split.valid_values, c.data.split.test_values = ("chrX", "chrV"), ("chrIV",)
-    if model == "convnet":
-        c.model.filters, c.model.widths, c.model.pool_width, c.model.dense = (32, 32), (15, 9), 50, (64,)
-        c.model.dropout, c.augment.reverse_complement = 0.2, 0.5
-        c.train.epochs, c.train.monitor = 4.0, "pearson"
-        c.optim.learning_rate, c.optim.schedule = 2e-3, "cosine"
+    if model == "hybrid":
+        c.model.filters, c.model.pool_width, c.model.dilations, c.model.dense = 32, 8, (1, 2), ()
+        c.model.strands, c.model.words = "none", ()
+        c.model.bins, c.model.whole, c.model.dropout, c.augment.reverse_complement = 5, True, 0.2, 0.5
+        c.optim.learning_rate, c.optim.schedule, c.optim.weight_decay = 3e-3, "cosine", 0.01
+        c.train.batch_size, c.train.epochs, c.train.monitor, c.train.patience = 256, 3.0, "pearson", 0
     else:
         c.model.strengths = (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3)
     return c

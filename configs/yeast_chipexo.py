@@ -21,10 +21,10 @@ def get_config(model: str = "hybrid"):
     c.data.split.valid_values, c.data.split.test_values = ("chrX", "chrV"), ("chrIV",)
     c.data.negatives.name = "matched"
     if model == "hybrid":
-        c.model.filters, c.model.pool_width, c.model.dilations, c.model.words, c.model.dense = 64, 4, (1, 1), (), ()
+        c.model.filters, c.model.pool_width, c.model.dilations, c.model.dense, c.model.word_dim = 64, 4, (1, 1), (), 32
         c.model.bins, c.model.whole, c.model.dropout = 5, True, 0.2
-        c.optim.learning_rate, c.optim.schedule, c.optim.weight_decay = 3e-3, "cosine", 0.01
-        c.train.batch_size, c.train.epochs, c.train.monitor, c.train.patience = 256, 10.0, "auroc", 0
+        c.optim.learning_rate, c.optim.schedule, c.optim.weight_decay = 5e-3, "cosine", 0.01
+        c.train.batch_size, c.train.epochs, c.train.monitor, c.train.patience = 256, 4.0, "auroc", 0
     else:
         c.model.kind, c.model.strengths = "linear", (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3)
     return c

@@ -42,6 +42,7 @@ import numpy as np
 from benchmark_sides import CASES, PREDICTED, Case, clock, examples, pin, serve, versions
 
 CHECK_STEPS = 3  # training steps on all sides before the second comparison
+PARTS = ("convnet", "deepbind", "sklearn", "windows", "scan")
 WAITING = ("active", "passive")  # of PyTorch's OpenMP threads
 Timed = tuple[float, float]  # seconds of wall clock and of CPU time
 
@@ -184,6 +185,39 @@ def against_sklearn(options: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+def against_readers(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Times random windows of a genome against the libraries that read them one by one, where these are installed."""
+    from benchmark_windows import pairs
+
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for pair in pairs(Path(folder)):
+            difference = agree(pair.name, pair.ours().astype(float), pair.theirs().astype(float), 0.0)
+            timed = alternate(
+                [functools.partial(clock, pair.ours), functools.partial(clock, pair.theirs)], min(5, options.rounds)
+            )
+            rows.append(row(pair.name, *timed, difference=difference))
+            print_rows(rows[-1:])
+    return rows
+
+
+def against_scanners(options: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Times motif scanning against MOODS and memelite."""
+    from benchmark_scan import scans
+
+    found = scans(min(7, options.rounds), options.threads)
+    return found["rows"], {name: about for name, about in found["sides"].items() if name != "ours"}
+
+
+def installed(part: str) -> bool:
+    """Whether the other sides of a part are there; says which extra brings them where not."""
+    needed = {"windows": ("pyfaidx",), "scan": ("MOODS", "memelite")}.get(part, ("torch",))
+    absent = [name for name in needed if importlib.util.find_spec(name) is None]
+    if absent:
+        print(f"benchmark: {', '.join(absent)} not installed, part '{part}' left out. Run ./scripts/setup bench")
+    return not absent
+
+
 HEADINGS = ("what", "ours, ms", "other, ms", "other / ours", "compile, s", "torch's first, s")
 _LINE = "{:<48} {:>24} {:>24} {:>18} {:>10} {:>16}"
 
@@ -217,7 +251,8 @@ def markdown(report: dict[str, Any]) -> str:
     ]
     lines += [f"- {machine['cpu']}, {machine['threads']} of {machine['cores']} cores; load average {machine['load']}"]
     for side, about in report["sides"].items():
-        lines.append(f"- {side}: {about['device']}; " + ", ".join(f"{k} {v}" for k, v in about["versions"].items()))
+        device = f"{about['device']}; " if "device" in about else ""
+        lines.append(f"- {side}: {device}" + ", ".join(f"{k} {v}" for k, v in about["versions"].items()))
     lines.append(f"- Python {machine['python']}, NumPy {machine['numpy']}, scikit-learn {machine['scikit-learn']}")
     worst = max(max(r["difference"], r.get("difference_after_steps", 0.0)) for r in report["rows"])
     return "\n".join([*lines, f"- largest difference between the sides, before timing: {worst:.1e}", ""])
@@ -233,7 +268,7 @@ def cpu_model() -> str:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", choices=["convnet", "deepbind", "sklearn"], help="one part instead of all three")
+    parser.add_argument("--only", choices=PARTS, help="one part instead of all")
     parser.add_argument("--threads", type=int, default=2, help="CPU cores for each side (default 2)")
     parser.add_argument("--rounds", type=int, default=21, help="alternating rounds per row (default 21)")
     parser.add_argument(
@@ -251,7 +286,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
-    if options.only != "sklearn" and importlib.util.find_spec("torch") is None:
+    if options.only in (None, "convnet", "deepbind") and importlib.util.find_spec("torch") is None:
         print(
             "benchmark: PyTorch is not installed: expected the extra 'bench'. Run ./scripts/setup bench, "
             "or pass --only=sklearn",
@@ -266,10 +301,15 @@ def main(arguments: list[str] | None = None) -> int:
     pin(options.threads)
     print(_LINE.format(*HEADINGS))
     rows, sides = [], {}
-    if options.only != "sklearn":
+    if options.only in (None, "convnet", "deepbind"):
         rows, sides = networks([c for c in CASES if options.only in (None, c.network)], options)
     if options.only in (None, "sklearn"):
         rows += against_sklearn(options)
+    if options.only in (None, "windows") and installed("windows"):
+        rows += against_readers(options)
+    if options.only in (None, "scan") and installed("scan"):
+        more, others = against_scanners(options)
+        rows, sides = rows + more, sides | others
     report = {
         "command": " ".join(["scripts/benchmark.py", *(sys.argv[1:] if arguments is None else arguments)]),
         "date": time.strftime("%Y-%m-%d"),

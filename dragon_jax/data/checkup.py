@@ -62,6 +62,7 @@ class Checkup:
         notes: what was put in order, dropped or made, by name.
         audit: lines about rows that two splits share.
         settings: how the data are made, by dotted name. files: SHA-256 of input files, where they are known.
+        matching: by split, the histograms of `matched.MatchReport.splits`, where negatives were matched.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Checkup:
     audit: tuple[str, ...]
     settings: Mapping[str, Any]
     files: Mapping[str, str]
+    matching: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def scarce(self) -> np.ndarray:
         """Returns int64 `[T]`, what there is to learn each task from: training rows of its rarer class, or with a value."""
@@ -116,7 +118,8 @@ def check_config(config: Any, name: str) -> Checkup:
     first = next(iter(opened.parts.values()))
     recipe = recipe_of(settings, str(raw["data"]["source"]["name"]))
     audit = (*_audit(recipe, notes), *opened.matching)
-    return Checkup(name, first.tasks, first.length, parts, notes, audit, flatten(recipe), {})
+    matching = {} if opened.report is None else opened.report.splits
+    return Checkup(name, first.tasks, first.length, parts, notes, audit, flatten(recipe), {}, matching)
 
 
 def check_folder(path: str | Path) -> Checkup:
@@ -143,7 +146,9 @@ def check_folder(path: str | Path) -> Checkup:
         recipe = {}
         audit = ("Not audited: this folder was not made by 'dragon prepare'. A run that reads it audits it first.",)
     length = meta["columns"]["codes"][1][0]
-    return Checkup(str(path), tasks, length, parts, notes, audit, flatten(recipe), about.get("files", {}))
+    matching = about.get("match_report", {}).get("splits", {})
+    files = about.get("files", {})
+    return Checkup(str(path), tasks, length, parts, notes, audit, flatten(recipe), files, matching)
 
 
 def _part(split: str, record: Mapping[str, Any], rows: Rows) -> Part:

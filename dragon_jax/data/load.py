@@ -12,6 +12,7 @@ from dragon_jax.config import build
 from dragon_jax.data.contrast import add_contrast
 from dragon_jax.data.dataset import IDS, SPLITS, Dataset, Task
 from dragon_jax.data.fingerprints import digest_columns
+from dragon_jax.data.matched import MatchReport
 from dragon_jax.data.negatives import NegativesConfig, add_negatives
 from dragon_jax.data.prepared import is_prepared, open_prepared, split_line
 from dragon_jax.data.records import TfdsSplit
@@ -54,14 +55,19 @@ class Opened:
         notes: what was put in order or dropped, by name.
         made: negatives made, by split.
         files: every input file, where the source can tell; None where it cannot.
-        matching: how well drawn negatives match, as lines to print.
+        report: how well drawn negatives match, where some were drawn.
     """
 
     parts: Mapping[str, Rows]
     notes: dict[str, int]
     made: dict[str, dict[str, int]]
     files: tuple[str, ...] | None = None
-    matching: tuple[str, ...] = ()
+    report: MatchReport | None = None
+
+    @property
+    def matching(self) -> tuple[str, ...]:
+        """How well drawn negatives match, as lines to print."""
+        return () if self.report is None else tuple(self.report.lines())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -126,8 +132,7 @@ class DataConfig:
         if hasattr(self.source, "open"):
             parts, notes, report = self.source.open(seed, self.split, self.negatives)
             if self.negatives.name != "dinucleotide" and not self.negatives.contrast:
-                lines = () if report is None else tuple(report.lines())
-                return Opened(parts, notes, {name: {} for name in parts}, tuple(self.source.paths()), lines)
+                return Opened(parts, notes, {name: {} for name in parts}, tuple(self.source.paths()), report)
             whole = {name: gathered(rows) for name, rows in parts.items()}
             complete, made = self._with_negatives(whole, seed)
             return Opened(_in_memory(complete), notes, made, tuple(self.source.paths()))

@@ -119,6 +119,7 @@ def prepare(
         "files": digests,
         "notes": notes,
         "matching": list(opened.matching),
+        "match_report": opened.report.as_dict() if opened.report else {},
         "audited": True,
     }
     write_tfds(

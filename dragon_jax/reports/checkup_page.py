@@ -37,6 +37,8 @@ def checkup_page(found: Checkup) -> str:
         Section("tasks", "Tasks", _tasks(found)),
         Section("audit", "Leak audit", _list(found.audit)),
     ]
+    if found.matching:
+        sections.insert(2, Section("matching", "Matched negatives", _matching(found)))
     if found.notes:
         lines = [f"{count:,} {key}" for key, count in found.notes.items()]
         sections.append(Section("notes", "Put in order, dropped or made", _list(lines)))
@@ -94,6 +96,32 @@ def _gc(found: Checkup) -> str:
     blank = sum(part.rows - int(part.gc.sum()) for part in found.parts.values())
     remark = f"{blank:,} sequences without a known base are left out." if blank else ""
     return figure("GC content", panel.render(), legend, remark)
+
+
+def _matching(found: Checkup) -> str:
+    """How positives, chosen negatives and the pool lie over G and C (and repeats), a figure for each split."""
+    figures = []
+    for split, report in found.matching.items():
+        for feature, noun in (("gc", "GC share"), ("repeats", "soft-masked share")):
+            if feature not in report:
+                continue
+            own = report[feature]
+            edges = np.array(own["edges"])
+            shares = {name: np.array(own[name]) / max(sum(own[name]), 1) for name in ("pool", "positives", "chosen")}
+            used = np.flatnonzero(np.sum([v > 0 for v in shares.values()], 0))
+            limits = (float(edges[used[0]]), float(edges[used[-1] + 1])) if used.size else (0.0, 1.0)
+            top = max(float(v.max()) for v in shares.values()) or 1.0
+            panel = Panel(f"{noun} of a window", "share", limits, (0.0, top * 1.05), description=f"{noun}, {split}")
+            steps = np.repeat(edges, 2)[1:-1]
+            styles = {"pool": ("s3", True), "positives": ("s1", False), "chosen": ("s2", True)}
+            legend = []
+            for name, (style, dashed) in styles.items():
+                panel.line(steps, np.repeat(shares[name], 2), style, dashed=dashed)
+                word = "negatives chosen" if name == "chosen" else name
+                legend.append((f"{style}{' dash' if dashed else ''}", f"{word}, {report[name]:,}"))
+            remark = f"Distance (KS) from the positives: pool {own['ks_pool']:.3f}, chosen {own['ks_chosen']:.3f}."
+            figures.append(figure(f"{split}: {noun}", panel.render(), legend, remark))
+    return grid(figures)
 
 
 def _tasks(found: Checkup) -> str:

@@ -22,7 +22,7 @@ from dragon_jax.runs.directory import RunDir
 from dragon_jax.runs.provenance import cores, versions
 
 HERE = Path(__file__).resolve().parent
-MODELS = ("kmer", "convnet")
+MODELS = ("kmer", "hybrid")
 FIGURES = {"yeast_chipexo": ("auroc", "auprc"), "yeast_atac": ("pearson", "spearman", "r2")}
 
 
