@@ -225,3 +225,23 @@ def test_other_divisions_by_position(files, split):
     if split["name"] == "chromosome_folds":
         chroms = [set(data.regions.chrom.tolist()) for data in parts.values()]
         assert set.union(*chroms) == set(SIZES) and sum(map(len, chroms)) == 4
+
+
+def test_the_check_page_shows_how_negatives_match(files):
+    from dragon_jax.data.checkup import check_config
+    from dragon_jax.reports.checkup_page import checkup_page
+
+    folder, _, _ = files
+    source = {"name": "genome", "genome": str(folder / "genome.fa"), "peaks": str(folder / "{task}_CX.bed")}
+    source |= {"contigs": "roman", "length": 100, "stride": 10, "windows": "peaks", "label": {"core": 50}}
+    split = {"name": "chromosome", "valid_values": ("chrIII",), "test_values": ("chrIV",), "duplicates": "drop"}
+    negatives = {"name": "matched", "gc_tolerance": 0.1}
+    found = check_config({"data": {"source": source, "split": split, "negatives": negatives}}, "small")
+    assert set(found.matching) == {"train", "valid", "test"}
+    for report in found.matching.values():
+        assert sum(report["gc"]["chosen"]) == report["chosen"] == sum(report["gc"]["positives"])
+    page = checkup_page(found)
+    assert "Matched negatives" in page and "Distance (KS) from the positives" in page
+    del source["windows"], negatives["name"]
+    bare = checkup_page(check_config({"data": {"source": source, "split": split, "negatives": negatives}}, "small"))
+    assert "Matched negatives" not in bare
