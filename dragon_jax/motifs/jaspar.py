@@ -55,7 +55,7 @@ def jaspar_motifs(
 @contextlib.contextmanager
 def _database(release: str) -> Iterator[Any]:
     try:
-        import pyjaspar
+        import pyjaspar  # pyright: ignore[reportMissingImports]
     except ImportError as e:
         raise InputError(
             "JASPAR motifs need the package pyjaspar, which is not installed. Install the extra: "
