@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,6 @@ from dragon_jax.data.negatives import NegativesConfig
 from dragon_jax.data.splits import SplitConfig, divide, overlapping
 from dragon_jax.data.windows import Windows, tile, touching
 from dragon_jax.errors import InputError
-
-_READ = 20_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,8 +187,7 @@ def _audited(
     taken = np.zeros(0, np.uint64)
     for name in order:
         # 8 bytes tell 10 million windows apart but for odds of 1 in 370,000 that any two share them by chance
-        keys = [digests(labelled.codes(part), size=8).view(np.uint64) for part in _pieces(parts[name])]
-        own = np.concatenate([taken[:0], *keys])
+        own = labelled.measure(parts[name], lambda codes: digests(codes, size=8).view(np.uint64))
         copies = np.isin(own, taken)
         if copies.any() and split.duplicates == "refuse":
             first = parts[name].regions().take(np.flatnonzero(copies)[:1])
@@ -250,8 +247,3 @@ def _apart(parts: dict[str, Windows], strong: str, weak: str, split: SplitConfig
         )
     notes[f"windows dropped from {weak} that overlap {strong}"] = int(hit.sum())
     return windows.take(~hit)
-
-
-def _pieces(windows: Windows) -> Iterator[Windows]:
-    for start in range(0, len(windows), _READ):
-        yield windows.take(slice(start, start + _READ))

@@ -116,10 +116,9 @@ class Labelled:
 
     def measure(self, windows: Windows, of: Any) -> np.ndarray:
         """Returns a number for each window, worked out from its codes uint8 `[n, L]`, some windows at a time."""
-        parts = [np.zeros(0)]
-        for start in range(0, len(windows), _READ):
-            parts.append(of(self.codes(windows.take(slice(start, start + _READ)))))
-        return np.concatenate(parts)
+        starts = range(0, len(windows), _READ)
+        parts = [of(self.codes(windows.take(slice(start, start + _READ)))) for start in starts]
+        return np.concatenate(parts) if parts else np.zeros(0)
 
     def codes(self, windows: Windows) -> np.ndarray:
         """Returns uint8 `[N, L]`, bases beyond a contig's end unknown."""
@@ -149,13 +148,13 @@ class Labelled:
             result |= self._makers[i](windows, self.source.core()) == 1
         return result
 
-    def dataset(self, windows: Windows, targets: np.ndarray | None = None) -> Dataset:
+    def dataset(self, windows: Windows) -> Dataset:
         """Returns the rows of these windows, bases, labels and profiles."""
         regions = windows.regions()
         ids = [f"{c}:{s}-{e}" for c, s, e in zip(regions.chrom, regions.start, regions.end, strict=True)]
         return Dataset(
             codes=self.codes(windows),
-            targets=self.labels(windows) if targets is None else targets,
+            targets=self.labels(windows),
             tasks=self.tasks,
             ids=np.array(ids, np.str_) if ids else np.zeros(0, np.str_),
             regions=regions,

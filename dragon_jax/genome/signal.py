@@ -50,7 +50,7 @@ class BigWig(Track):
         return {k: getattr(self, k) for k in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
+        vars(self).update(state)
         self._forget()
 
     @property

@@ -6,6 +6,7 @@ asked for.
 
 from __future__ import annotations
 
+import abc
 import math
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -20,7 +21,7 @@ _GAP = 512  # bases between two windows that cost less to read than another call
 _PIECE = 1 << 21  # bases held at a time
 
 
-class Track:
+class Track(abc.ABC):
     """Values per base; what a bigWig and a bedGraph file have in common.
 
     Bases that the file does not cover, contigs that it does not name and whatever lies beyond a contig count as 0
@@ -114,6 +115,7 @@ class Track:
         result = {"max": largest, "sum": total, "mean": total / np.maximum(count, 1)}[how]
         return np.where(count > 0, result, np.nan).astype(np.float32)
 
+    @abc.abstractmethod
     def check(self, contigs: Mapping[str, int], genome: str = "the genome") -> None:
         """Refuses a file that cannot belong to a genome.
 
@@ -123,11 +125,10 @@ class Track:
         Raises:
             InputError: no name in common, a length that differs, or an infinite value.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _fill(self, chrom: str, start: int, end: int, buffer: np.ndarray) -> None:
         """Writes the values of covered bases of a piece within a contig of the file; the others are filled already."""
-        raise NotImplementedError
 
     def _in_pieces(
         self,
