@@ -122,6 +122,8 @@ class TrainConfig:
         patience: evaluations without improvement before training stops; 0 = never.
         min_delta: smallest change that counts as improvement.
         balance: share of positives of the first binary task in every batch; 0 = as they come.
+        motif_start: share of the filters of the first convolution that start at motifs enriched in train (as far as some are
+            found) instead of at random, see `training.motif_start`; 0 = none.
         placement: where examples wait: `memory`, `device`, `stream` (from the ArrayRecord files of a `tfds` source), `auto`.
         compute_dtype: of activations; parameters, losses and optimiser stay float32.
         eval_batch_size: examples per prediction step.
@@ -138,6 +140,7 @@ class TrainConfig:
     patience: int = 5
     min_delta: float = 0.0
     balance: float = 0.0
+    motif_start: float = 0.0
     placement: Literal["auto", "memory", "device", "stream"] = "auto"
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     eval_batch_size: int = 512
@@ -151,6 +154,7 @@ class TrainConfig:
         check_range("keep_checkpoints", self.keep_checkpoints, 2, 1000)
         check_range("epochs", self.epochs, 0, float("inf"), open_low=True, open_high=True)
         check_range("balance", self.balance, 0, 1, open_high=True)
+        check_range("motif_start", self.motif_start, 0, 1)
         if self.steps is not None:
             check_range("steps", self.steps, 1, float("inf"), open_high=True)
         if self.mode == "auto" and self.monitor not in MONITORS:

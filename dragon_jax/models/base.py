@@ -53,6 +53,11 @@ class ModelConfig:
         """Dropout just before the head."""
         return self.dropout
 
+    @property
+    def first_kernel(self) -> tuple[str, ...]:
+        """Where the parameters hold the kernel `[W, 4, D]` of a convolution over one-hot DNA; empty = there is none."""
+        return ()
+
     def receptive_field(self, length: int) -> int:
         """Returns how many bases one unit sees just before positions are pooled or flattened for good."""
         return length

@@ -63,6 +63,10 @@ class ConvNetConfig(ModelConfig):
     def trunk(self, dtype: jnp.dtype) -> nn.Module:
         return ConvTrunk(self, dtype)
 
+    @property
+    def first_kernel(self) -> tuple[str, ...]:
+        return ("trunk", "conv_0", "kernel")
+
     def receptive_field(self, length: int) -> int:
         return min(length, 1 + sum(w - 1 for w in self.widths))
 

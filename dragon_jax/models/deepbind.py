@@ -53,6 +53,10 @@ class DeepBindConfig(ModelConfig):
     def representation_dropout(self) -> float:
         return 0.0 if self.hidden else self.dropout  # with a hidden layer the trunk drops out before it
 
+    @property
+    def first_kernel(self) -> tuple[str, ...]:
+        return ("trunk", "detectors", "kernel")
+
     def receptive_field(self, length: int) -> int:
         return self.width
 

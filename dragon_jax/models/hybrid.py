@@ -84,6 +84,10 @@ class HybridConfig(ModelConfig):
     def representation_dropout(self) -> float:
         return 0.0  # the pooled features are dropped out inside the trunk, before its dense layers
 
+    @property
+    def first_kernel(self) -> tuple[str, ...]:
+        return ("trunk", "detectors", "kernel") if self.filters else ()
+
     def receptive_field(self, length: int) -> int:
         deep = self.pool_width * (1 + sum(d * (self.block_width - 1) for d in self.dilations)) + self.width - 1
         return min(length, max([deep if self.filters else 0, *self.words]))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dragon_jax import metrics
@@ -19,6 +20,7 @@ from dragon_jax.data.records import TfdsSplit
 from dragon_jax.errors import InputError, RunError, listing
 from dragon_jax.models.base import StrandModel
 from dragon_jax.sections import AugmentConfig, LossConfig, OptimConfig, TrainConfig, WeightingConfig
+from dragon_jax.training import motif_start
 from dragon_jax.training.balance import balanced_share, make_order
 from dragon_jax.training.checkpoints import Checkpoints, nest, restore
 from dragon_jax.training.devices import Devices
@@ -101,7 +103,7 @@ class Trainer:
             stop: returns the number of a signal that was received, or 0.
             beat: told the finished steps now and then (status file).
         """
-        self.spec, self.model, self.valid, self.folder = spec, model, valid, folder
+        self.spec, self.model, self.train, self.valid, self.folder = spec, model, train, valid, folder
         self.names = [t.name for t in train.tasks]
         self.kinds = [t.kind for t in train.tasks]
         self.devices = Devices()
@@ -163,13 +165,30 @@ class Trainer:
         for note in self.checkpoints.notes:
             Progress(0, 0, 1, self._quiet).say(f"note: {note}")
         if step is None:
-            return self.devices.copy(state), 0, ""
+            return self.devices.copy(self._at_motifs(state)), 0, ""
         for later in [s for s in self.checkpoints.steps() if s > step]:
             self.checkpoints.keep([s for s in self.checkpoints.steps() if s != later])
         state = restore(state, self.checkpoints.load(step), f"checkpoint {step} of {self.folder}")
         loop = self.checkpoints.loop(step)
         self.early.restore(loop["early"])
         return self.devices.copy(state), step, loop["reason"]
+
+    def _at_motifs(self, state: TrainState) -> TrainState:
+        """The state at step 0 with `train.motif_start` of the first filters at motifs enriched in train."""
+        share, path = self.spec.train.motif_start, self.model.config.first_kernel
+        if not share:
+            return state
+        if not path:
+            raise InputError(
+                f"train.motif_start: expected 0 for model.name '{self.model.config.name}', which has no convolution "
+                f"over the sequence, found {share}"
+            )
+        kernel = motif_start.get_kernel(state.params, path)
+        found = motif_start.find_starts(self.train, round(share * kernel.shape[2]), kernel.shape[0], self.spec.seed)
+        Progress(0, 0, 1, self._quiet).say(motif_start.describe(found, kernel.shape[2]))
+        kernel = motif_start.start_kernel(kernel, [motif for _, motif in found])
+        params = motif_start.with_kernel(state.params, path, kernel)
+        return state.replace(params=params, ema=jax.tree.map(jnp.copy, params) if state.ema else state.ema)
 
     def _loop(self, state, step, batches: Batches, log: MetricsLog, bar: Progress) -> tuple[TrainState, int, str]:
         on_device = batches.placement == "device"
