@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 import zipfile
@@ -78,7 +79,10 @@ def make(file: DerivedFile, target: Path, sources: Sequence[Path]) -> str | None
                 f"cannot make {show(target, 300)} out of {show(', '.join(file.sources), 120)}: {show(str(e), 200)}. The "
                 "sources were thrown away; try again, or report that they have changed"
             ) from e
-        size, digest = content(temporary)
+        try:
+            size, digest = content(temporary)
+        except ValueError as e:  # the bigWig library says nothing when the disk is full
+            raise OSError(errno.EIO, f"that it came out damaged ({show(str(e), 80)}). Is the disk full?") from e
         if (size, digest) == (file.bytes, file.sha256):
             flush(temporary)
             os.replace(temporary, target)

@@ -93,12 +93,12 @@ def _make(unmade: Sequence[DerivedFile], folder: Path, sources: Set[str], say: C
     say(f"making {len(unmade):,} files out of {len(sources):,} sources")
     for file in tqdm(unmade, desc="making", unit="file", disable=None):
         paths = [(place if source in sources else folder) / source for source in file.sources]
-        try:
-            with _writing(folder / file.name, "room"):
+        with _writing(folder / file.name, "room"):
+            try:
                 fault = make(file, folder / file.name, paths)
-        except RunError:
-            _throw_away(file, place)
-            raise
+            except RunError:
+                _throw_away(file, place)
+                raise
         if fault:
             faults.append((file, fault))
     if faults:

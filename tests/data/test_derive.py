@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
+import re
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +186,47 @@ def test_a_source_that_cannot_be_read_is_one_sentence(server, tmp_path, source, 
     server.content = dict(SOURCES)
     fetch(server, tmp_path)
     assert_right(tmp_path)
+
+
+def test_a_full_disk_while_making_is_one_sentence(tmp_path):
+    code = f"""
+        import resource, sys
+        from pathlib import Path
+        from dragon_jax.data.derive import make
+        from dragon_jax.data.derived import DerivedFile
+        from dragon_jax.data import download
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+        folder = Path({str(tmp_path)!r})
+        file = DerivedFile("yeast", sys.argv[1], 1, "", tuple(sys.argv[2].split()), ("g", "f"))
+        try:
+            with download._writing(folder / file.name, "room"):
+                make(file, folder / file.name, [folder / "g", folder / "f"])
+        except Exception as e:
+            print(type(e).__name__, e)
+    """
+    put(tmp_path, "g", ">chrI\n" + "A" * 50_000 + "\n")
+    put(tmp_path, "f", "".join(f"chrI\t{i * 7 % 49_000}\t{i % 1000 + 49_000}\n" for i in range(20_000)))
+    full, damaged = (
+        "RunError the disk is full: {} needs room",
+        "InputError cannot write {}: .* damaged .*Is the disk full",
+    )
+    for name, recipe, text in (("x.bed", "rows_without chrII", full), ("x.bw", "cut_sites chrII", damaged)):
+        words = [sys.executable, "-c", textwrap.dedent(code), name, recipe]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        said = done.stdout.splitlines()[-1]  # the bigWig library may print a line of its own
+        assert re.match(text.format(re.escape(str(tmp_path / name))), said), done.stdout + done.stderr
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["f", "g"]
+
+
+def test_making_that_fails_for_want_of_room_keeps_the_sources(server, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(derive, "_write", full)
+    with pytest.raises(RunError, match="the disk is full: .* needs room. What was fetched is kept"):
+        fetch(server, tmp_path)
+    monkeypatch.undo()
+    assert all((tmp_path / "yeast/.sources" / name).is_file() for name in SOURCES)
 
 
 def test_a_source_that_is_not_there_is_said_at_once(server, tmp_path):
