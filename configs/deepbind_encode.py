@@ -5,7 +5,8 @@ dragon evaluate runs/deepbind_REST --split=test
 (quick: --config="configs/deepbind_encode.py:REST_GM12878_NRSF_HudsonAlpha,smoke")
 
 The argument is the file prefix of an experiment in $DRAGON_DATA/deepbind_encode: `_AC` trains (a hashed 15 % of it is
-valid), `_B` is the published test set. Any other experiment of the same format works in the same way.
+valid), `_B` is the published test set. `dragon download deepbind_encode` brings seven experiments; any other of the same
+format works in the same way.
 """
 
 import dragon_jax

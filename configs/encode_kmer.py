@@ -2,6 +2,7 @@
 
 dragon train    --config="configs/encode_kmer.py:REST_GM12878_NRSF_HudsonAlpha" --workdir=runs/kmer_REST
 dragon evaluate runs/kmer_REST --split=test
+(the data: dragon download deepbind_encode)
 """
 
 import dragon_jax

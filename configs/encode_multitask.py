@@ -1,7 +1,7 @@
 """One network for the 109 ChIP-seq tracks of ENCODE-DREAM (10 cell lines), 100 bp, chr10 held out as valid.
 
 dragon train --config=configs/encode_multitask.py --workdir=runs/encode_multitask
-(quick: --config=configs/encode_multitask.py:smoke)
+(quick: --config=configs/encode_multitask.py:smoke; the data: dragon download encode_dream_multitask)
 
 Reads sequences_train.tsv.gz and labels_train.tsv.gz in $DRAGON_DATA/encode_dream_multitask; every column of the label file is a
 task, so that any table of the same shape works.

@@ -5,7 +5,8 @@ dragon evaluate runs/encode_tf_REST --split=test
 (quick: --config="configs/encode_tf.py:REST_GM12878_NRSF_HudsonAlpha,smoke")
 
 The argument is the file prefix of an experiment in $DRAGON_DATA/deepbind_encode: `_AC` trains (a hashed 15 % of it is
-valid), `_B` is the published test set. Designed on the valid part alone; see experiments/encode_chipseq.
+valid), `_B` is the published test set; `dragon download deepbind_encode` brings seven. Designed on the valid part alone;
+see experiments/encode_chipseq.
 """
 
 import dragon_jax

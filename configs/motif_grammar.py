@@ -7,7 +7,8 @@ dragon simulate --config=configs/motif_grammar.py:density --out=density         
 
 The argument is one of TAL1, CTCF, ZNF143, SIX5 (a motif or none), density (3-5 copies against 0-2), localisation (2-4 copies in the
 central 150 bases against anywhere), multitask (which of three motifs) and heterodimer (SPI1 and IRF 2-5 bases apart against
-anywhere). Reads $DRAGON_DATA/motifs/encode_motifs.txt.gz (ENCODE motifs of Kheradpour and Kellis 2014).
+anywhere). Reads $DRAGON_DATA/motifs/encode_motifs.txt.gz (`dragon download motifs`; ENCODE motifs of
+Kheradpour and Kellis 2014).
 Each motif of the heterodimer stands in every sequence, so neither predicts the label, and a network finds the pair from labels
 alone by luck: of six designs tried once, four did. `data.negatives.contrast` adds the task of telling training sequences
 from their dinucleotide shuffles, which teaches the motifs first.

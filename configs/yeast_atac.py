@@ -3,7 +3,7 @@
 dragon train --config=configs/yeast_atac.py --workdir=runs/yeast_atac
 (the k-mer baseline on the same windows: --config=configs/yeast_atac.py:kmer)
 
-Reads the genome and the bigWig of cut sites in $DRAGON_DATA/yeast; chromosomes are held out.
+Reads the genome and the bigWig of cut sites in $DRAGON_DATA/yeast (`dragon download yeast`); chromosomes are held out.
 """
 
 import dragon_jax

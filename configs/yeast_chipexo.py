@@ -3,8 +3,8 @@
 dragon train --config=configs/yeast_chipexo.py --workdir=runs/yeast_chipexo
 (the k-mer baseline on the same windows: --config=configs/yeast_chipexo.py:kmer)
 
-Reads the genome and 301 peak files in $DRAGON_DATA/yeast. Peaks are named chr1 to chr15, the genome chrI to chrXV:
-`contigs = "roman"` joins them. A window is positive for a protein when a peak lies in its central 100
+Reads the genome and 301 peak files in $DRAGON_DATA/yeast (`dragon download yeast`). Peaks are named chr1 to chr15, the genome
+chrI to chrXV: `contigs = "roman"` joins them. A window is positive for a protein when a peak lies in its central 100
 bases; windows with a peak of any protein stand beside as many without one, of the same G and C.
 """
 

@@ -1,7 +1,8 @@
 """Public data sets that `dragon download` knows: where each file lies, its size and digest, its licence, whom to cite.
 
 The files are named in `catalogue.tsv`, one a line. A file is `same`, byte for byte that of the repository at this commit,
-or `gzip`: the repository has it as plain text, of which size and digest are given, and it is kept compressed.
+or `gzip`: the repository has it as plain text, of which size and digest are given, and it is kept compressed, or `source`:
+files of the set are made of it (see `derived.py`). Nobody wrote down size and digest of a source; what is made is checked.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import urllib.parse
 from importlib.resources import files
 
+from dragon_jax.data.derived import derived_files
 from dragon_jax.errors import InputError, listing, nearest, show
 
 HOST = "https://raw.githubusercontent.com"  # serves a file of a repository at one commit
@@ -18,7 +20,7 @@ HOST = "https://raw.githubusercontent.com"  # serves a file of a repository at o
 
 @dataclasses.dataclass(frozen=True)
 class RemoteFile:
-    """One file: `bytes` and `sha256` are those of what is transferred."""
+    """One file: `bytes` and `sha256` are those of what is transferred, 0 and empty for a source."""
 
     set: str
     name: str
@@ -35,12 +37,13 @@ class RemoteFile:
 
 @dataclasses.dataclass(frozen=True)
 class RemoteSet:
-    """A data set: what it is, on what terms, and how files that are no copies were made (they cannot be fetched)."""
+    """A data set: what it is, on what terms, how files that are no copies are made, and which configs read it."""
 
     about: str
     licence: str
     citation: str
     derived: str = ""
+    configs: tuple[str, ...] = ()
 
 
 _ALIPANAHI = "Alipanahi, Delong, Weirauch, Frey. Nat. Biotechnol. 33, 831-838 (2015), doi:10.1038/nbt.3300"
@@ -52,6 +55,7 @@ SETS: dict[str, RemoteSet] = {
         "ChIP-seq peaks of 7 human factors, 101 bp, with the test sets of the DeepBind paper",
         f"{_NO_FILE} (code headers BSD-3); data: ENCODE",
         _ALIPANAHI,
+        configs=("deepbind_encode", "encode_tf", "encode_kmer"),
     ),
     "deepbind_models": RemoteSet(
         "parameters of 78 DeepBind models",
@@ -64,8 +68,7 @@ SETS: dict[str, RemoteSet] = {
         "20,000 promoter SNVs with DeepBind scores, human hg19, 51 bp",
         f"{_NO_FILE} (code headers BSD-3)",
         _ALIPANAHI,
-        "all files: the first 20,000 rows of data/deepfind/derived.seq.gz, derived.avinput.gz and tfs_derived/*.npz of "
-        "jisraeli/DeepBind, commit a9bbf5ffcdf62f2832b0bbdede43a36f4dc19426",
+        "all files: the first 20,000 SNVs of data/deepfind",
     ),
     "dream5_chipseq": RemoteSet(
         "ChIP-seq peaks of 3 mouse factors against three backgrounds, 51 and 101 bp",
@@ -89,33 +92,28 @@ SETS: dict[str, RemoteSet] = {
         "51,657 CTCF and PU.1 peak sequences against 109 ChIP-seq tracks",
         "MIT and MIT",
         _QUANG,
-        "all files: sequences of const-ae/Neural_Network_DNA_Demo (commit 3404b374717da50eaa9e642feabcf8bc3a5659b7, "
-        "data/*.fa.gz) without chr1, chr2, chr8 and chr21; label 1 where the centre lies inside a conservative peak of "
-        "uci-cbcl/FactorNet (commit 90ee7894154854bd05b8875b088e69cf10d43841, data/*/ChIPseq.*.conservative.train)",
+        "all files: sequences without chr1, chr2, chr8 and chr21; label 1 where the centre lies inside a conservative peak",
+        ("encode_multitask",),
     ),
     "yeast": RemoteSet(
         "S. cerevisiae genome, 301 ChIP-exo peak sets, ATAC-seq fragments",
         "MIT (genome, peaks), BSD-3 (ATAC)",
         "Rossi et al. Nature 592, 309-314 (2021), doi:10.1038/s41586-021-03314-8; "
         "Schep et al. Genome Res. 25, 1757-1770 (2015)",
-        "all files: chrVII and chrXVI taken out of genome/sacCer3.fa.gz of mirnylab/distiller-test-data (commit "
-        "0e8b76d467f498d18a31ce5fa2ab37cf7690b5c8), 04_ChExMix_Peaks/*_CX.bed of CEGRcode/2021-Rossi_Nature (commit "
-        "650fd9e7fa4142580b31440323de5d3748c9e71b) and test/yeast_500k_SRR1822137.bedpe.gz of macs3-project/MACS (commit "
-        "a341a2f0ede26735f744d6d5e3b0f7ac1861cfe9); atac_cut_sites.bw counts fragment ends",
+        "all files: without chrVII and chrXVI; atac_cut_sites.bw counts fragment ends (start and end - 1)",
+        ("yeast_chipexo", "yeast_atac"),
     ),
     "mpra_satmut": RemoteSet(
         "saturation-mutagenesis MPRA of 20 human elements",
         "GPL-3.0 (repository); data GEO GSE126550",
         "Kircher et al. Nat. Commun. 10, 3583 (2019), doi:10.1038/s41467-019-11526-w",
-        "all files: the GRCh38 rows of 20 experiments of data/elements.tsv.gz of "
-        "kircherlab/MPRA_SaturationMutagenesis (commit c5cadb46a3ec9bbeb8f678e8dc2b2335191f121b), and what follows "
-        "from its columns",
+        "elements_GRCh38.tsv.gz: the GRCh38 rows of 20 experiments; reference_sequences.fa: read off its column Ref",
     ),
     "plant_promoters": RemoteSet(
-        "motifs of plant core promoters (of the STARR-seq strengths see 'derived')",
+        "STARR-seq strength of plant core promoters in two systems, and their motifs",
         "none stated",
         "Jores et al. Nat. Plants 7, 842-855 (2021), doi:10.1038/s41477-021-00932-y",
-        "CNN_test_*.part_a.tsv.gz: rows of CNN/CNN_test_*.tsv of the same commit whose md5(gene) mod 5 is not 0",
+        "CNN_test_*.part_a.tsv.gz: rows of CNN/CNN_test_*.tsv whose md5(gene) mod 5 is not 0",
     ),
     "ienhancer": RemoteSet(
         "enhancer benchmark, 1,484 + 1,484 sequences of 200 bp",
@@ -127,6 +125,7 @@ SETS: dict[str, RemoteSet] = {
         "MIT and GPL-3.0 (repositories); JASPAR CC BY 4.0; HOCOMOCO",
         "Vorontsov et al. NAR 2024; Castro-Mondragon et al. NAR 2022; Rauluseviciute et al. NAR 2024; Kheradpour, Kellis "
         "NAR 2014; Teixeira et al. NAR 2014; MacIsaac et al. BMC Bioinformatics 2006",
+        configs=("motif_grammar",),
     ),
     "motif_scan_fasta": RemoteSet("peaks of CTCF and TAp73alpha, 200 bp", "MIT", "vanheeringen-lab/gimmemotifs"),
     "factornet_models": RemoteSet("two FactorNet models (Keras 1, Theano)", "MIT", _QUANG),
@@ -139,14 +138,23 @@ SETS: dict[str, RemoteSet] = {
 
 
 @functools.cache
-def remote_files() -> dict[str, tuple[RemoteFile, ...]]:
-    """Returns the files that can be fetched, by data set, in the order of `SETS`; none for sets of derived files only."""
+def _files() -> dict[str, tuple[RemoteFile, ...]]:
     lines = files("dragon_jax.data").joinpath("catalogue.tsv").read_text(encoding="utf-8").splitlines()
     found: dict[str, list[RemoteFile]] = {name: [] for name in SETS}
     for line in lines[1:]:
-        name, file, size, *rest = line.split("\t")
-        found[name].append(RemoteFile(name, file, int(size), *rest))
+        name, file, size, digest, *rest = line.split("\t")
+        found[name].append(RemoteFile(name, file, 0 if size == "-" else int(size), digest.strip("-"), *rest))
     return {name: tuple(listed) for name, listed in found.items()}
+
+
+def remote_files() -> dict[str, tuple[RemoteFile, ...]]:
+    """Returns the files that are fetched as they are, by data set, in the order of `SETS`; none for sets of made files only."""
+    return {name: tuple(f for f in listed if f.kept != "source") for name, listed in _files().items()}
+
+
+def source_files() -> dict[str, tuple[RemoteFile, ...]]:
+    """Returns the files that others are made of, by data set, in the order of `SETS`."""
+    return {name: tuple(f for f in listed if f.kept == "source") for name, listed in _files().items()}
 
 
 def remote_set(name: str) -> tuple[RemoteSet, tuple[RemoteFile, ...]]:
@@ -165,14 +173,24 @@ def catalogue_lines(name: str | None = None) -> list[str]:
     """Returns a line for each data set, or everything about one: files with size, digest and address."""
     if name is not None:
         about, listed = remote_set(name)
-        lines = [f"{name}: {about.about}", f"licence: {about.licence}", f"cite: {about.citation}"]
+        lines = [f"{name}: {about.about}", f"licence: {about.licence}", f"cite: {about.citation}", _needed(name)]
         lines += [f"{f.name}  {f.bytes:,} bytes  sha256 {f.sha256}  {f.url()}" for f in listed]
-        return lines + ([f"derived, cannot be fetched: {about.derived}"] if about.derived else [])
+        if about.derived:
+            lines += [f"made: {about.derived}"]
+        for f in derived_files().get(name, ()):
+            lines.append(f"{f.name}  content of {f.bytes:,} bytes  sha256 {f.sha256}  {f.recipe[0]}")
+        return lines + [f"source, size and digest not known: {f.url()}" for f in source_files()[name]]
     wide, lines = max(map(len, SETS)), []
     for each, about in SETS.items():
-        listed = remote_files()[each]
-        size = (
-            f"{len(listed):>3} files {sum(f.bytes for f in listed) / 1e6:>6.1f} MB" if listed else "derived files only"
-        )
-        lines.append(f"{each:<{wide}}  {size:<19}  {about.about}; {about.licence}")
-    return lines
+        whole = [*remote_files()[each], *derived_files().get(each, ())]
+        size = f"{len(whole):>3} files {sum(f.bytes for f in whole) / 1e6:>6.1f} MB"
+        lines.append(f"{each:<{wide}}  {size}  {about.about}; {about.licence}")
+    lines.append(
+        "'dragon download NAME' brings all files of a set into $DRAGON_DATA/NAME; sizes are those of the content."
+    )
+    return lines + [_needed(each) for each, about in SETS.items() if about.configs]
+
+
+def _needed(name: str) -> str:
+    configs = ", ".join(f"configs/{config}.py" for config in SETS[name].configs)
+    return f"dragon download {name}" + (f": for {configs}" if configs else "")

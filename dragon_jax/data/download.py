@@ -1,4 +1,4 @@
-"""Fetches public data sets: resumed where the connection broke, checked by digest, whole or not there at all."""
+"""Fetches public data sets, and makes what is no copy: resumed where it broke, checked by digest, whole or not there at all."""
 
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ import gzip
 import hashlib
 import http.client
 import os
+import shutil
 import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from dragon_jax.data.catalogue import HOST, RemoteFile, remote_set
+from dragon_jax.data.catalogue import HOST, RemoteFile, remote_set, source_files
+from dragon_jax.data.derive import make
+from dragon_jax.data.derived import DerivedFile, derived_files
 from dragon_jax.data.records import flush, sha256
 from dragon_jax.errors import InputError, RunError, show
 from dragon_jax.files import expand
 
+SOURCES = ".sources"  # folder below that of a data set
 ATTEMPTS = 6  # in a row that bring nothing, before it is given up
 _PIECE = 1 << 16
 _TIMEOUT = 30.0
@@ -39,7 +43,10 @@ def download(
     host: str = HOST,
     pause: float = 1.0,
 ) -> Path:
-    """Fetches the files of a data set that are not there yet to `out/NAME`, and returns that folder.
+    """Brings the files of a data set that are not there yet to `out/NAME`, and returns that folder.
+
+    Files that are no copies are made from sources, which are fetched in the same way and lie in `out/NAME/.sources` until
+    all files are right.
 
     Args:
         name: of `catalogue.SETS`.
@@ -48,36 +55,80 @@ def download(
         pause: seconds before the second attempt, doubled for each further one.
 
     Raises:
-        InputError: no such data set, one of derived files only, or a place that cannot be written.
+        InputError: no such data set, or a place that cannot be written.
         RunError: no connection, no such file there, other bytes than expected, or a full disk. What was transferred
-            stays in a `.part` file, and the next call goes on from there.
+            stays in a `.part` file or among the sources, and the next call goes on from there. A made file whose content
+            is not that of the table is kept as `NAME.differs`.
     """
     about, files = remote_set(name)
-    if not files:
-        raise InputError(f"data set '{name}' cannot be fetched, its files are derived: {about.derived}")
+    made = derived_files().get(name, ())
     folder = expand(out) / name
     todo = [file for file in files if not _right(folder / file.name, file)]
+    unmade = [file for file in made if not file.right(folder / file.name)]
+    wanted = {source for file in unmade for source in file.sources}
+    sources = {file.name: file for file in source_files()[name] if file.name in wanted}
     say(f"{name}: {about.about}")
     say(f"licence: {about.licence}; please cite: {about.citation}")
+    todo += [file for file in sources.values() if not (folder / SOURCES / file.name).is_file()]
     total = sum(file.bytes for file in files)
     there = total - sum(file.bytes for file in todo)
     with tqdm(total=total, initial=there, desc=name, unit="B", unit_scale=True, disable=None) as bar:
         for file in todo:
-            try:
-                _fetch(file, folder / file.name, host, pause, bar)
-            except OSError as e:
-                if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                    raise RunError(
-                        f"the disk is full: {show(folder / file.name, 300)} needs {file.bytes:,} bytes. What was fetched is "
-                        "kept; make room and give the same command again"
-                    ) from e
-                raise InputError(
-                    f"cannot write {show(folder / file.name, 300)}: expected a folder that can be written, found {e.strerror}"
-                ) from e
-    say(f"{len(todo):,} of {len(files):,} files fetched, the others were there: {folder}")
-    if about.derived:
-        say(f"not fetched, because derived: {about.derived}")
+            with _writing(folder / file.name, f"{file.bytes:,} bytes" if file.bytes else "room"):
+                _fetch(file, folder / (SOURCES if file.kept == "source" else ".") / file.name, host, pause, bar)
+    fetched = sum(file.kept != "source" for file in todo)
+    if unmade:
+        _make(unmade, folder, set(sources), say)
+    shutil.rmtree(folder / SOURCES, ignore_errors=True)
+    say(
+        f"{fetched + len(unmade):,} of {len(files) + len(made):,} files fetched or made, the others were there: {folder}"
+    )
     return folder
+
+
+def _make(unmade: Sequence[DerivedFile], folder: Path, sources: Set[str], say: Callable[[str], None]) -> None:
+    """Makes files out of fetched sources, and throws the sources of a wrong one away."""
+    faults: list[tuple[DerivedFile, str]] = []
+    place = folder / SOURCES
+    say(f"making {len(unmade):,} files out of {len(sources):,} sources")
+    for file in tqdm(unmade, desc="making", unit="file", disable=None):
+        paths = [(place if source in sources else folder) / source for source in file.sources]
+        with _writing(folder / file.name, "room"):
+            try:
+                fault = make(file, folder / file.name, paths)
+            except RunError:
+                _throw_away(file, place)
+                raise
+        if fault:
+            faults.append((file, fault))
+    if faults:
+        for file, _ in faults:
+            _throw_away(file, place)
+        more = f" (and {len(faults) - 1:,} more files of {folder.name})" if len(faults) > 1 else ""
+        raise RunError(
+            f"{faults[0][1]}{more}. Its sources were thrown away: give the same command again, or report that they have changed"
+        )
+
+
+def _throw_away(file: DerivedFile, place: Path) -> None:
+    for source in file.sources:
+        (place / source).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _writing(target: Path, needed: str) -> Iterator[None]:
+    """Turns what a disk may say while `target` is written into one sentence."""
+    try:
+        yield
+    except OSError as e:
+        if e.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise RunError(
+                f"the disk is full: {show(target, 300)} needs {needed}. What was fetched is kept; make room and give the "
+                "same command again"
+            ) from e
+        raise InputError(
+            f"cannot write {show(target, 300)}: expected a folder that can be written, found {e.strerror or e}"
+        ) from e
 
 
 def _right(path: Path, file: RemoteFile) -> bool:
@@ -108,7 +159,7 @@ def _fetch(file: RemoteFile, target: Path, host: str, pause: float, bar: tqdm) -
         except OSError as e:
             raise InputError(f"{show(target, 300)} is being fetched by another process. Wait for it to end") from e
         resumed = out.tell() > 0
-        bar.update(min(out.tell(), file.bytes))
+        bar.update(min(out.tell(), file.bytes))  # of a source nobody knows how much there is: it is not counted
         _transfer(file, out, host, pause, bar)
         if resumed and not _whole(part, file):  # what an earlier process left was not what it seemed
             bar.update(-out.tell())
@@ -123,7 +174,7 @@ def _fetch(file: RemoteFile, target: Path, host: str, pause: float, bar: tqdm) -
                 f"{file.url(host)} is not what it was: expected {file.bytes:,} bytes with SHA-256 {file.sha256[:16]}..., "
                 f"found {found}. Nothing was kept; try again, or report that the address has changed"
             )
-        if file.kept == "same":
+        if file.kept != "gzip":
             os.replace(part, target)
         else:
             _compress(part, target)
@@ -132,6 +183,8 @@ def _fetch(file: RemoteFile, target: Path, host: str, pause: float, bar: tqdm) -
 
 
 def _whole(part: Path, file: RemoteFile) -> bool:
+    if file.kept == "source":
+        return True  # all that the server has; what is made of it will be checked
     return part.stat().st_size == file.bytes and sha256(part) == file.sha256
 
 
@@ -152,49 +205,67 @@ def _compress(part: Path, target: Path) -> None:
 
 def _transfer(file: RemoteFile, out: Any, host: str, pause: float, bar: tqdm) -> None:
     """Adds to `out` what is missing, over as many connections as it takes."""
-    idle, most = 0, out.tell()
-    while out.tell() < file.bytes:
+    idle, most, size = 0, out.tell(), file.bytes or None
+    while size is None or out.tell() < size:
+        reason = "the connection ended early"
         try:
-            _read(file.url(host), file.bytes, out, bar)
-            reason = "the connection ended early"
+            with _answer(file.url(host), out.tell()) as answer:
+                size = size or _length(answer)
+                _read(answer, size, out, bar)
+            if size is None:  # a server that does not say how much there is has ended its answer well
+                return
         except urllib.error.HTTPError as e:
             e.close()
             if e.code in _FINAL:
                 raise RunError(f"cannot fetch {file.url(host)}: the server says {e.code} {e.reason}") from e
             if e.code == 416:  # it does not have the place that was asked for: begin again
-                bar.update(-out.tell())
-                out.truncate(0)
-                out.seek(0)
+                _again(out, bar)
             reason = f"the server says {e.code} {e.reason}"
         except _BROKEN as e:
             reason = str(getattr(e, "reason", None) or e)
-        if out.tell() >= file.bytes:
-            return
+        if size is not None and out.tell() >= size:
+            break
         idle = 0 if out.tell() > most else idle + 1  # beginning again and coming as far as before is no progress
         most = max(most, out.tell())
         if idle >= ATTEMPTS:
+            whole = f"{size:,}" if size else "unknown"
             raise RunError(
-                f"cannot fetch {file.url(host)}: {show(reason, 120)}, {ATTEMPTS} times. {out.tell():,} of {file.bytes:,} "
+                f"cannot fetch {file.url(host)}: {show(reason, 120)}, {ATTEMPTS} times. {out.tell():,} of {whole} "
                 "bytes are kept; give the same command again when the network is there"
             )
         time.sleep(pause * 2 ** max(0, idle - 1) if idle else 0)
 
 
-def _read(url: str, size: int, out: Any, bar: tqdm) -> None:
-    """Appends one answer to `out`; an answer that does not begin where it should replaces what is there."""
-    start = out.tell()
+def _answer(url: str, start: int) -> contextlib.closing[Any]:
     request = urllib.request.Request(url, headers={"User-Agent": "dragon_jax", "Accept-Encoding": "identity"})
     if start:
         request.add_header("Range", f"bytes={start}-")
-    with contextlib.closing(urllib.request.urlopen(request, timeout=_TIMEOUT)) as answer:
-        follows = answer.status == 206 and (answer.headers.get("Content-Range") or "").startswith(f"bytes {start}-")
-        if start and not follows:
-            bar.update(-start)
-            out.truncate(0)
-            out.seek(0)
-        while piece := answer.read1(_PIECE):
-            out.write(piece)
-            bar.update(len(piece))
-            if out.tell() > size:  # too long to be right: the digest will say so
-                break
+    return contextlib.closing(urllib.request.urlopen(request, timeout=_TIMEOUT))
+
+
+def _length(answer: Any) -> int | None:
+    """Returns how many bytes the whole file has, as far as the server says so."""
+    said = answer.headers.get("Content-Length")
+    if answer.status == 206:
+        said = (answer.headers.get("Content-Range") or "").rpartition("/")[2]
+    return int(said) if said and said.isdigit() else None
+
+
+def _read(answer: Any, size: int | None, out: Any, bar: tqdm) -> None:
+    """Appends one answer to `out`; an answer that does not begin where it should replaces what is there."""
+    start = out.tell()
+    follows = answer.status == 206 and (answer.headers.get("Content-Range") or "").startswith(f"bytes {start}-")
+    if start and not follows:
+        _again(out, bar)
+    while piece := answer.read1(_PIECE):
+        out.write(piece)
+        bar.update(len(piece))
+        if size is not None and out.tell() > size:  # too long to be right: the digest will say so
+            break
     out.flush()
+
+
+def _again(out: Any, bar: tqdm) -> None:
+    bar.update(-out.tell())
+    out.truncate(0)
+    out.seek(0)
