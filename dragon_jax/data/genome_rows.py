@@ -1,8 +1,8 @@
 """From windows of a genome to the rows of each split: divided by position, negatives matched per split, leaks audited.
 
 A split is one bit for each candidate window. Bases are read a few thousand windows at a time, and 8-byte digests are kept
-of valid and test, which train must not repeat. What needs all windows at hand are loci, matched negatives (those of their
-pool) and near-duplicates.
+of valid and test, which train must not repeat. Loci need the windows of one contig at hand, matched negatives those of
+their pool, and a search for near-duplicates all.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dragon_jax.data.labelled import Labelled
 from dragon_jax.data.leaks import PROTECTED, without_near
 from dragon_jax.data.matched import Features, MatchReport, match_windows
 from dragon_jax.data.negatives import NegativesConfig
-from dragon_jax.data.splits import SplitConfig, divide, overlapping
+from dragon_jax.data.splits import SplitConfig, by_locus, divide, overlapping
 from dragon_jax.data.windows import Windows, touching
 from dragon_jax.errors import InputError
 
@@ -86,7 +86,7 @@ def open_rows(
         windows = Choice.every(both.take(both.order()))
         parts = _parts(windows, lambda block, _: of_contig[block.chrom])
     elif split.name == "loci":
-        member = _by_locus(windows.gathered(), split)
+        member = by_locus((windows.on(i, i).regions() for i in windows.used().tolist()), split, ("valid", "test"))
         parts = _parts(windows, lambda block, before: member[before : before + len(block)])
     else:
         of_contig = _of_contig(windows.contigs, windows.used(), split)
@@ -105,6 +105,8 @@ def _parts(windows: Choice, member: Callable[[Windows, int], np.ndarray]) -> dic
         return windows.where(lambda block, before: member(block, before) == split)
 
     found = {name: of(i) for i, name in enumerate(SPLITS)}
+    if not len(found["train"]):
+        raise InputError(f"split 'train' is empty: expected rows, found none of {len(windows):,}. Change data.split")
     return {name: part for name, part in found.items() if len(part)}
 
 
@@ -133,23 +135,12 @@ def _of_contig(contigs: Mapping[str, int], used: np.ndarray, split: SplitConfig)
     # whole contigs are divided, so one window of each says it all
     first = Windows(contigs, used.astype(np.int32), np.zeros(len(used), np.int64), 1)
     names = list(contigs)
+    sizes = {names[i]: contigs[names[i]] for i in used.tolist()}
     result = np.full(len(names), -1, np.int8)
-    result[used] = _divided(first, split, {names[i]: contigs[names[i]] for i in used.tolist()})
-    return result
-
-
-def _by_locus(windows: Windows, split: SplitConfig) -> np.ndarray:
-    """Index in SPLITS of each window; groups of neighbours reach over blocks, so that all are in memory for that."""
-    return _divided(windows, split, None)
-
-
-def _divided(windows: Windows, split: SplitConfig, sizes: dict[str, int] | None) -> np.ndarray:
-    """Index in SPLITS of each window, -1 where it has none, as `splits.divide` says."""
-    shadow = _shadow(windows, np.zeros((len(windows), 0), np.uint8))
-    member = np.full(len(windows), -1, np.int8)
+    shadow = _shadow(first, np.zeros((len(first), 0), np.uint8))
     for name, part in divide({"all": shadow}, split, sizes).items():
-        member[part.inputs["row"]] = SPLITS.index(name)
-    return member
+        result[used[part.inputs["row"]]] = SPLITS.index(name)
+    return result
 
 
 def _shadow(windows: Windows, codes: np.ndarray, split: int = 0) -> Dataset:
@@ -277,13 +268,12 @@ def _apart(parts: dict[str, Choice], strong: str, weak: str, split: SplitConfig,
     windows = parts[weak]
     if split.overlaps == "ignore":
         return windows
-    shared = np.intersect1d(windows.used(), parts[strong].used())
-    if not len(shared):
+    if not len(np.intersect1d(windows.used(), parts[strong].used())):
         return windows
-    there = parts[strong].gathered().regions()
 
     def clear(block: Windows, _: int) -> np.ndarray:
-        return ~overlapping(block.regions(), there, split.gap)
+        there = parts[strong].on(int(block.chrom[0]), int(block.chrom[-1]))
+        return ~overlapping(block.regions(), there.regions(), split.gap)
 
     kept = windows.where(clear)
     if not (count := len(windows) - len(kept)):

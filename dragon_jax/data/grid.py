@@ -123,12 +123,21 @@ class Choice:
             bits[block * BLOCK // 8 :][: len(packed)] = packed
         return Choice(self.source, bits)
 
-    def used(self) -> Int64[np.ndarray, " U"]:
-        """Returns the indices of the contigs on which some chosen window lies, ascending."""
+    @functools.cached_property
+    def by_contig(self) -> Int64[np.ndarray, " K"]:
+        """How many chosen windows, sorted by contig, lie before each contig, and in all."""
         counts = np.zeros(len(self.contigs), np.int64)
         for _, windows in self.blocks():
             counts += np.bincount(windows.chrom, minlength=len(counts))
-        return np.flatnonzero(counts).astype(np.int64)
+        return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+    def used(self) -> Int64[np.ndarray, " U"]:
+        """Returns the indices of the contigs on which some chosen window lies, ascending."""
+        return np.flatnonzero(np.diff(self.by_contig)).astype(np.int64)
+
+    def on(self, first: int, last: int) -> Windows:
+        """Returns the chosen windows on contigs `first` to `last`, both included; windows must be sorted by contig."""
+        return self.take(slice(int(self.by_contig[first]), int(self.by_contig[last + 1])))
 
     def _places(self, first: int, last: int) -> Int64[np.ndarray, " n"]:
         """Which windows of the source are chosen in these blocks."""
