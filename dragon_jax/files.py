@@ -280,7 +280,7 @@ def atomic_write(path: str | os.PathLike, *, binary: bool = False) -> Iterator[A
     Args:
         path: where the file shall lie; its folder must exist. Links are followed; a device such as `/dev/stdout` is
             written directly.
-        binary: give a binary handle; otherwise text, UTF-8, lines ending in LF.
+        binary: give a binary handle, which reads too what was written; otherwise text, UTF-8, lines ending in LF.
 
     Raises:
         InputError: the folder is missing, the path is a directory, or there is no permission.
@@ -301,7 +301,7 @@ def atomic_write(path: str | os.PathLike, *, binary: bool = False) -> Iterator[A
         )
     temporary = target.with_name(f".{target.name[:40]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        handle = open(temporary, "xb" if binary else "x", **text)
+        handle = open(temporary, "x+b" if binary else "x", **text)
     except OSError as e:
         raise InputError(
             f"cannot write {show(name, 300)}: expected a folder that can be written, found {e.strerror}"

@@ -1,13 +1,15 @@
 """From windows of a genome to the rows of each split: divided by position, negatives matched per split, leaks audited.
 
-All of it works on window numbers and 8-byte digests; bases are read a few thousand windows at a time.
+A split is one bit for each candidate window. Bases are read a few thousand windows at a time, and 8-byte digests are kept
+of valid and test, which train must not repeat. Loci need the windows of one contig at hand, matched negatives those of
+their pool, and a search for near-duplicates all.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,13 @@ import numpy as np
 from dragon_jax.data.dataset import SPLITS, Dataset, Task
 from dragon_jax.data.digests import digests
 from dragon_jax.data.genome_config import GenomeConfig
+from dragon_jax.data.grid import Choice
 from dragon_jax.data.labelled import Labelled
 from dragon_jax.data.leaks import PROTECTED, without_near
 from dragon_jax.data.matched import Features, MatchReport, match_windows
 from dragon_jax.data.negatives import NegativesConfig
-from dragon_jax.data.splits import SplitConfig, divide, overlapping
-from dragon_jax.data.windows import Windows, tile, touching
+from dragon_jax.data.splits import SplitConfig, by_locus, divide, overlapping
+from dragon_jax.data.windows import Windows, touching
 from dragon_jax.errors import InputError
 
 
@@ -34,7 +37,7 @@ class GenomeRows:
     """
 
     labelled: Labelled
-    windows: Windows
+    windows: Choice
     notes: Mapping[str, int]
 
     @property
@@ -69,22 +72,25 @@ def open_rows(
                 "data.negatives.name: 'matched' draws from windows that lie side by side, so data.split.name 'loci' would "
                 "make one group of each chromosome. Split by chromosome or chromosome_folds"
             )
-        positive = labelled.positive(windows)
-        if not positive.any():
+        positive = windows.where(lambda block, _: labelled.positive(block)).gathered()
+        if not len(positive):
             raise InputError(
                 "data.negatives.name: 'matched' needs positive windows, found none. Check data.source.label"
             )
-        pool = _pool(labelled, windows.take(~positive))
-        windows = windows.take(positive)
-        member, pool_member = np.split(_member(_joined(windows, pool), split), [len(windows)])
-        chosen, report = _matched(labelled, windows, member, pool, pool_member, negatives, seed)
-        member = np.r_[member, pool_member[chosen]]
-        windows = _joined(windows, pool.take(chosen))
-        order = windows.order()
-        windows, member = windows.take(order), member[order]
+        pool = _pool(labelled, windows).gathered()
+        of_contig = _of_contig(positive.contigs, np.union1d(positive.chrom, pool.chrom), split)
+        chosen, report = _matched(
+            labelled, positive, of_contig[positive.chrom], pool, of_contig[pool.chrom], negatives, seed
+        )
+        both = _joined(positive, pool.take(chosen))
+        windows = Choice.every(both.take(both.order()))
+        parts = _parts(windows, lambda block, _: of_contig[block.chrom])
+    elif split.name == "loci":
+        member = by_locus((windows.on(i, i).regions() for i in windows.used().tolist()), split, ("valid", "test"))
+        parts = _parts(windows, lambda block, before: member[before : before + len(block)])
     else:
-        member = _member(windows, split)
-    parts = {name: windows.take(member == i) for i, name in enumerate(SPLITS) if (member == i).any()}
+        of_contig = _of_contig(windows.contigs, windows.used(), split)
+        parts = _parts(windows, lambda block, _: of_contig[block.chrom])
     left_out: dict[str, int] = {}
     parts = _audited(labelled, parts, split, left_out)
     labelled.leave_out(parts["train"])
@@ -92,42 +98,49 @@ def open_rows(
     return {name: GenomeRows(labelled, part, {}) for name, part in parts.items()}, notes, report
 
 
+def _parts(windows: Choice, member: Callable[[Windows, int], np.ndarray]) -> dict[str, Choice]:
+    """The splits that have windows; `member` tells the index in SPLITS of each window of a block."""
+
+    def of(split: int) -> Choice:
+        return windows.where(lambda block, before: member(block, before) == split)
+
+    found = {name: of(i) for i, name in enumerate(SPLITS)}
+    if not len(found["train"]):
+        raise InputError(f"split 'train' is empty: expected rows, found none of {len(windows):,}. Change data.split")
+    return {name: part for name, part in found.items() if len(part)}
+
+
 def _joined(a: Windows, b: Windows) -> Windows:
     return Windows(a.contigs, np.r_[a.chrom, b.chrom], np.r_[a.start, b.start], a.length)
 
 
-def _pool(labelled: Labelled, bins: Windows) -> Windows:
+def _pool(labelled: Labelled, bins: Choice) -> Choice:
     """Windows without any peak in or at them, to choose negatives from."""
     source = labelled.source
     if source.windows != "bins":
-        bins = labelled.usable(tile(labelled.contigs, source.length, source.step()))
-    return bins.take(~touching(bins, labelled.peaks, source.label.margin))
+        bins = labelled.usable(labelled.grid())
+        return bins.where(lambda block, _: ~touching(block, labelled.peaks, source.label.margin))
+    return bins.where(
+        lambda block, _: ~(labelled.positive(block) | touching(block, labelled.peaks, source.label.margin))
+    )
 
 
-def _member(windows: Windows, split: SplitConfig) -> np.ndarray:
-    """Index in SPLITS of each window, by its position alone."""
+def _of_contig(contigs: Mapping[str, int], used: np.ndarray, split: SplitConfig) -> np.ndarray:
+    """Index in SPLITS of the windows of each contig, of which those with windows are `used`; -1 for the others."""
     if split.name in ("hash", "folds", "column", "files"):
         raise InputError(
             f"data.split.name: {split.name!r} divides sequences, found a genome whose windows may overlap. "
             "Use chromosome, chromosome_folds or loci"
         )
-    if split.name == "loci":
-        return _divided(windows, split, None)
-    used = np.unique(windows.chrom)  # whole contigs are divided, so one window of each says it all
-    first = Windows(windows.contigs, used, np.zeros(len(used), np.int64), windows.length)
-    names = list(windows.contigs)
-    of_contig = np.full(len(names), -1, np.int8)
-    of_contig[used] = _divided(first, split, {names[i]: windows.contigs[names[i]] for i in used.tolist()})
-    return of_contig[windows.chrom]
-
-
-def _divided(windows: Windows, split: SplitConfig, sizes: dict[str, int] | None) -> np.ndarray:
-    """Index in SPLITS of each window, -1 where it has none, as `splits.divide` says."""
-    shadow = _shadow(windows, np.zeros((len(windows), 0), np.uint8))
-    member = np.full(len(windows), -1, np.int8)
+    # whole contigs are divided, so one window of each says it all
+    first = Windows(contigs, used.astype(np.int32), np.zeros(len(used), np.int64), 1)
+    names = list(contigs)
+    sizes = {names[i]: contigs[names[i]] for i in used.tolist()}
+    result = np.full(len(names), -1, np.int8)
+    shadow = _shadow(first, np.zeros((len(first), 0), np.uint8))
     for name, part in divide({"all": shadow}, split, sizes).items():
-        member[part.inputs["row"]] = SPLITS.index(name)
-    return member
+        result[used[part.inputs["row"]]] = SPLITS.index(name)
+    return result
 
 
 def _shadow(windows: Windows, codes: np.ndarray, split: int = 0) -> Dataset:
@@ -173,8 +186,8 @@ def _matched(
 
 
 def _audited(
-    labelled: Labelled, parts: dict[str, Windows], split: SplitConfig, notes: dict[str, int]
-) -> dict[str, Windows]:
+    labelled: Labelled, parts: dict[str, Choice], split: SplitConfig, notes: dict[str, int]
+) -> dict[str, Choice]:
     """The parts without windows that overlap or repeat those of a more protected split.
 
     Raises:
@@ -184,22 +197,21 @@ def _audited(
     for i, strong in enumerate(order):
         for weak in order[i + 1 :]:
             parts[weak] = _apart(parts, strong, weak, split, notes)
-    taken = np.zeros(0, np.uint64)
+    taken = np.zeros(0, np.uint64)  # sorted digests of the splits that others must not repeat; train is not among them
     for name in order:
-        # 8 bytes tell 10 million windows apart but for odds of 1 in 370,000 that any two share them by chance
-        own = labelled.measure(parts[name], lambda codes: digests(codes, size=8).view(np.uint64))
-        copies = np.isin(own, taken)
-        if copies.any() and split.duplicates == "refuse":
-            first = parts[name].regions().take(np.flatnonzero(copies)[:1])
+        before = parts[name]
+        own = np.zeros(len(before) if name != order[-1] else 0, np.uint64)
+        parts[name] = before.where(functools.partial(_original, labelled, taken, own))
+        if (count := len(before) - len(parts[name])) and split.duplicates == "refuse":
+            first = _first_outside(before, parts[name])
             raise InputError(
-                f"{int(copies.sum()):,} windows of {name!r} occur in a more protected split too, as a copy or reverse "
-                f"complement (first: {first.chrom[0]}:{first.start[0]}-{first.end[0]}): expected each on one side. "
-                "Set data.split.duplicates=drop"
+                f"{count:,} windows of {name!r} occur in a more protected split too, as a copy or reverse "
+                f"complement (first: {first}): expected each on one side. Set data.split.duplicates=drop"
             )
-        if copies.any():
-            parts[name] = parts[name].take(~copies)
-            notes[f"copies dropped from {name}"] = int(copies.sum())
-        taken = np.concatenate([taken, own[~copies]])
+        if count:
+            notes[f"copies dropped from {name}"] = count
+        taken = np.concatenate([taken, own])
+        taken.sort()
         if not len(parts[name]):
             raise InputError(
                 f"split {name!r} is empty: every window of it occurs in another split too. Change data.split"
@@ -207,43 +219,70 @@ def _audited(
     return parts if split.near_duplicates == "ignore" else _unlike(labelled, parts, split, notes)
 
 
+def _original(labelled: Labelled, taken: np.ndarray, own: np.ndarray, block: Windows, before: int) -> np.ndarray:
+    """Which windows have no digest that is taken; puts the digests into `own`, where there is room for them.
+
+    8 bytes tell 10 million windows apart but for odds of 1 in 370,000 that any two share them by chance.
+    """
+    if not len(taken) and not len(own):
+        return np.ones(len(block), bool)
+    found = labelled.measure(block, lambda codes: digests(codes, size=8).view(np.uint64))
+    if len(own):
+        own[before : before + len(block)] = found
+    if not len(taken):
+        return np.ones(len(block), bool)
+    return taken[np.minimum(np.searchsorted(taken, found), len(taken) - 1)] != found
+
+
+def _first_outside(before: Choice, after: Choice) -> str:
+    """The place of the first window that was chosen and is no more."""
+    left = Choice(before.source, before.bits & ~after.bits)
+    first = left.take(slice(0, 1)).regions()
+    return f"{first.chrom[0]}:{first.start[0]}-{first.end[0]}"
+
+
 def _unlike(
-    labelled: Labelled, parts: dict[str, Windows], split: SplitConfig, notes: dict[str, int]
-) -> dict[str, Windows]:
+    labelled: Labelled, parts: dict[str, Choice], split: SplitConfig, notes: dict[str, int]
+) -> dict[str, Choice]:
     """The parts without windows like one of another split; the bases of all are in memory for that."""
-    shadows = {n: _shadow(part, labelled.codes(part), i) for i, (n, part) in enumerate(parts.items())}
+    lists = {name: part.gathered() for name, part in parts.items()}
+    shadows = {n: _shadow(part, labelled.codes(part), i) for i, (n, part) in enumerate(lists.items())}
     policy: Any = split.near_duplicates
     kept, found = without_near(shadows, policy, split.similarity, split.homology_table)
     notes.update(found)
     result = {}
     for name, data in kept.items():
         rows, owner = data.inputs["row"], data.inputs["split"]
-        pieces = [part.take(rows[owner == i]) for i, part in enumerate(parts.values())]
+        pieces = [part.take(rows[owner == i]) for i, part in enumerate(lists.values())]
         joined = functools.reduce(_joined, pieces)
         if not len(joined):
             raise InputError(
                 f"split {name!r} is empty: every window of it is like one of another split. Change data.split"
             )
-        result[name] = joined.take(joined.order())
+        result[name] = Choice.every(joined.take(joined.order()))
     return result
 
 
-def _apart(parts: dict[str, Windows], strong: str, weak: str, split: SplitConfig, notes: dict[str, int]) -> Windows:
+def _apart(parts: dict[str, Choice], strong: str, weak: str, split: SplitConfig, notes: dict[str, int]) -> Choice:
     """The windows of the weaker split that stay clear of the stronger one."""
     windows = parts[weak]
-    if split.overlaps == "ignore" or not np.isin(np.unique(windows.chrom), np.unique(parts[strong].chrom)).any():
+    if split.overlaps == "ignore":
         return windows
-    here, there = windows.regions(), parts[strong].regions()
-    hit = overlapping(here, there, split.gap)
-    if not hit.any():
+    if not len(np.intersect1d(windows.used(), parts[strong].used())):
+        return windows
+
+    def clear(block: Windows, _: int) -> np.ndarray:
+        there = parts[strong].on(int(block.chrom[0]), int(block.chrom[-1]))
+        return ~overlapping(block.regions(), there.regions(), split.gap)
+
+    kept = windows.where(clear)
+    if not (count := len(windows) - len(kept)):
         return windows
     if split.overlaps == "refuse":
-        row = int(np.argmax(hit))
         near = f" or lie within {split.gap} bases of" if split.gap else ""
         raise InputError(
-            f"{int(hit.sum()):,} windows of {weak!r} overlap{near} {strong!r} (first: {here.chrom[row]}:"
-            f"{here.start[row]}-{here.end[row]}): expected no shared bases. Split by chromosome, or set "
-            "data.split.overlaps=drop"
+            f"{count:,} windows of {weak!r} overlap{near} {strong!r} (first: {_first_outside(windows, kept)}): "
+            "expected no shared bases. Split by chromosome, or set data.split.overlaps=drop"
         )
-    notes[f"windows dropped from {weak} that overlap {strong}"] = int(hit.sum())
-    return windows.take(~hit)
+    notes[f"windows dropped from {weak} that overlap {strong}"] = count
+    return kept

@@ -10,8 +10,9 @@ import numpy as np
 from dragon_jax import dna
 from dragon_jax.data.dataset import Dataset, Task
 from dragon_jax.data.genome_config import GenomeConfig
+from dragon_jax.data.grid import Choice, Grid
 from dragon_jax.data.labels import PeakLabels, SignalLabels
-from dragon_jax.data.windows import Windows, apply_edge, around, tile, touching
+from dragon_jax.data.windows import Windows, apply_edge, around, touching
 from dragon_jax.errors import InputError, listing, nearest, show
 from dragon_jax.genome import aliases
 from dragon_jax.genome.bed import read_bed
@@ -21,7 +22,7 @@ from dragon_jax.genome.signal import BigWig, read_bedgraph
 from dragon_jax.genome.sizes import check_sizes, read_sizes
 from dragon_jax.genome.track import Track
 
-_READ = 20_000  # windows whose bases are looked at together
+_READ = 1 << 22  # bases that are looked at together
 
 
 class Labelled:
@@ -65,7 +66,7 @@ class Labelled:
         """What is predicted, in the order of the targets' columns."""
         return tuple(Task(m.track.task, m.track.kind) for m in self._makers)
 
-    def leave_out(self, train: Windows) -> None:
+    def leave_out(self, train: Choice) -> None:
         """Leaves out the binary tasks that have too few positive windows in train.
 
         Raises:
@@ -74,7 +75,11 @@ class Labelled:
         least, core = self.source.min_positives, self.source.core()
         if not least:
             return
-        kept = [m for m in self._makers if m.track.kind != "binary" or (m(train, core) == 1).sum() >= least]
+        positives = np.zeros(len(self._makers), np.int64)
+        for _, block in train.blocks():
+            positives += [0 if m.track.kind != "binary" else int((m(block, core) == 1).sum()) for m in self._makers]
+        counted = zip(self._makers, positives.tolist(), strict=True)
+        kept = [m for m, count in counted if m.track.kind != "binary" or count >= least]
         if not kept:
             raise InputError(f"no task has {least:,} positive windows in train: expected some. Lower min_positives")
         self._note(
@@ -82,12 +87,12 @@ class Labelled:
         )
         self._makers = kept
 
-    def candidates(self) -> Windows:
+    def candidates(self) -> Choice:
         """Returns the windows that the source asks for, sorted by contig and start, as far as they may be used."""
         source = self.source
         if source.windows == "bins":
-            windows = tile(self.contigs, source.length, source.step())
-        elif source.windows == "peaks":
+            return self.usable(self.grid())
+        if source.windows == "peaks":
             if not len(self.peaks):
                 raise InputError(
                     "data.source.windows: 'peaks' needs peak files, found signal only. Use bins or regions"
@@ -98,31 +103,46 @@ class Labelled:
             windows = around(self.contigs, regions.chrom, regions.centres(), source.length)
         return self.usable(windows)
 
-    def usable(self, windows: Windows) -> Windows:
+    def grid(self) -> Grid:
+        """Returns the grid of bins."""
+        return Grid(self.contigs, self.source.length, self.source.step())
+
+    def usable(self, windows: Grid | Windows) -> Choice:
         """Returns the windows that lie on their contig as the edge policy says, off the blacklist, and have bases."""
-        windows, notes = apply_edge(windows, self.source.edge, show(self.source.genome, 200))
-        self._note(notes)
-        if len(self.blacklist):
-            black = touching(windows, self.blacklist)
-            self._note({"windows dropped that touch the blacklist": int(black.sum())})
-            windows = windows.take(~black)
-        if self.source.unknown < 1:
-            unknown = self.measure(windows, lambda codes: (codes > 3).mean(1)) > self.source.unknown
-            self._note({f"windows dropped with over {100 * self.source.unknown:g} % unknown bases": int(unknown.sum())})
-            windows = windows.take(~unknown)
-        if not len(windows):
+        if isinstance(windows, Windows):  # a grid ends inside
+            windows, notes = apply_edge(windows, self.source.edge, show(self.source.genome, 200))
+            self._note(notes)
+        touched = unknown = 0
+
+        def passes(block: Windows, _: int) -> np.ndarray:
+            nonlocal touched, unknown
+            fine = ~touching(block, self.blacklist)
+            touched += int((~fine).sum())
+            if self.source.unknown < 1:
+                share = self.measure(block.take(fine), lambda codes: (codes > 3).mean(1))
+                unknown += int((share > self.source.unknown).sum())
+                fine[fine] = share <= self.source.unknown
+            return fine
+
+        chosen = Choice.every(windows).where(passes)
+        self._note({"windows dropped that touch the blacklist": touched})
+        self._note({f"windows dropped with over {100 * self.source.unknown:g} % unknown bases": unknown})
+        if not len(chosen):
             raise InputError(f"no window is left of {show(self.source.genome, 200)}: expected some. Check data.source")
-        return windows
+        return chosen
 
     def measure(self, windows: Windows, of: Any) -> np.ndarray:
         """Returns a number for each window, worked out from its codes uint8 `[n, L]`, some windows at a time."""
-        starts = range(0, len(windows), _READ)
-        parts = [of(self.codes(windows.take(slice(start, start + _READ)))) for start in starts]
+        step = max(1, _READ // windows.length)
+        starts = range(0, len(windows), step)
+        parts = [of(self.codes(windows.take(slice(start, start + step)))) for start in starts]
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def codes(self, windows: Windows) -> np.ndarray:
         """Returns uint8 `[N, L]`, bases beyond a contig's end unknown."""
-        return self.genome.windows(self._numbers[windows.chrom], windows.start, windows.length, edge="pad")
+        codes = self.genome.windows(self._numbers[windows.chrom], windows.start, windows.length, edge="pad")
+        self.genome.let_go()
+        return codes
 
     def gc(self, windows: Windows) -> np.ndarray:
         """Returns float64 `[N]`, the share of G and C among the known bases of each window."""

@@ -7,11 +7,11 @@ the sequence read on the strand that sorts first, so that copies and reverse com
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64, Int8, Int64
 
 from dragon_jax.config import check_range
 from dragon_jax.data.chromosomes import SCHEMES, balanced_folds, locus_groups, locus_hash, scheme_splits
@@ -23,7 +23,7 @@ from dragon_jax.data.split_values import REST, check_the_rest
 from dragon_jax.data.table_source import KEPT
 from dragon_jax.errors import InputError, listing, show
 
-__all__ = ["PROTECTED", "SplitConfig", "audit", "digests", "divide", "overlapping", "uniform_hash"]
+__all__ = ["PROTECTED", "SplitConfig", "audit", "by_locus", "digests", "divide", "overlapping", "uniform_hash"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -150,7 +150,7 @@ def divide(
         elif config.name == "chromosome_folds":
             member = _by_chromosomes(whole, config, wanted, sizes)
         elif config.name == "loci":
-            member = _by_locus(whole, config, wanted)
+            member = by_locus([_regions(whole, config)], config, wanted)
         else:
             member = _by_value(whole, config, wanted)
     inputs = {k: v for k, v in whole.inputs.items() if k != KEPT}
@@ -198,7 +198,7 @@ def _held_out(fold: Int64[np.ndarray, " N"], config: SplitConfig, wanted: list[s
     return member
 
 
-def _by_share(share: Float64[np.ndarray, " N"], config: SplitConfig, wanted: list[str]) -> Int64[np.ndarray, " N"]:
+def _by_share(share: Float64[np.ndarray, " N"], config: SplitConfig, wanted: Sequence[str]) -> Int64[np.ndarray, " N"]:
     valid, test = (getattr(config, name) if name in wanted else 0.0 for name in ("valid", "test"))
     return np.where(share < valid, 1, np.where(share < valid + test, 2, 0))
 
@@ -226,16 +226,29 @@ def _by_chromosomes(
     return _held_out(np.array([folds[name] for name in names.tolist()], np.int64)[code], config, wanted)
 
 
-def _by_locus(data: Dataset, config: SplitConfig, wanted: list[str]) -> Int64[np.ndarray, " N"]:
-    regions = _regions(data, config)
-    group = locus_groups(regions.chrom, regions.start, regions.end, config.distance)
-    member = _by_share(locus_hash(regions.chrom, regions.start, group, config.salt), config, wanted)
+def by_locus(parts: Iterable[Regions], config: SplitConfig, wanted: Sequence[str]) -> Int8[np.ndarray, " N"]:
+    """Returns the index in SPLITS of each row of some regions, groups of neighbours together.
+
+    Args:
+        parts: one after the other; each chromosome lies in one of them as a whole.
+        wanted: those of valid and test that are to be made.
+
+    Raises:
+        InputError: one of them is asked for and comes out empty.
+    """
+    found, groups, largest = [np.zeros(0, np.int8)], 0, 0
+    for regions in parts:
+        group = locus_groups(regions.chrom, regions.start, regions.end, config.distance)
+        share = locus_hash(regions.chrom, regions.start, group, config.salt)
+        found.append(_by_share(share, config, wanted).astype(np.int8))
+        sizes = np.bincount(group)
+        groups, largest = groups + len(sizes), max(largest, int(sizes.max(initial=0)))
+    member = np.concatenate(found)
     for name in wanted:
         if getattr(config, name) and not (member == SPLITS.index(name)).any():
-            sizes = np.bincount(group)
             raise InputError(
-                f"split {name!r} is empty: the {len(data):,} rows make {len(sizes):,} groups of loci at most "
-                f"{config.distance:,} bases apart, the largest of {int(sizes.max()):,} rows. Lower data.split.distance, raise "
+                f"split {name!r} is empty: the {len(member):,} rows make {groups:,} groups of loci at most "
+                f"{config.distance:,} bases apart, the largest of {largest:,} rows. Lower data.split.distance, raise "
                 f"data.split.{name}, or split by chromosome"
             )
     return member

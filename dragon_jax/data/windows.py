@@ -70,16 +70,6 @@ class Windows:
         return np.lexsort((self.start, self.chrom))
 
 
-def tile(contigs: Mapping[str, int], length: int, stride: int) -> Windows:
-    """Returns the windows of a grid: their centres lie `stride` apart, and all lie inside their contig.
-
-    Where a contig is shorter than a window it has none.
-    """
-    starts = [np.arange(0, max(0, size - length + 1), stride, dtype=np.int64) for size in contigs.values()]
-    chrom = np.repeat(np.arange(len(starts), dtype=np.int32), [len(s) for s in starts])
-    return Windows(contigs, chrom, np.concatenate([np.zeros(0, np.int64), *starts]), length)
-
-
 def around(contigs: Mapping[str, int], names: np.ndarray, positions: np.ndarray, length: int) -> Windows:
     """Returns one window around each distinct position, sorted. Positions on contigs that are not asked for are left out."""
     index = {name: i for i, name in enumerate(contigs)}
@@ -145,4 +135,6 @@ def touching(windows: Windows, intervals: Intervals, margin: int = 0) -> Bool[np
     if not len(intervals) or not len(windows):
         return np.zeros(len(windows), bool)
     wide = Intervals(windows.names(), windows.start - margin, windows.start + windows.length + margin)
-    return overlap_bases(wide, intervals) > 0
+    # windows come block by block: of many intervals few lie anywhere near them
+    near = (intervals.start < wide.end.max()) & (intervals.end > wide.start.min())
+    return overlap_bases(wide, Intervals(intervals.chrom[near], intervals.start[near], intervals.end[near])) > 0

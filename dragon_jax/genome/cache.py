@@ -19,7 +19,7 @@ import os
 import re
 import struct
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,11 +28,11 @@ import numpy as np
 from dragon_jax.dna import UNKNOWN, encode
 from dragon_jax.errors import InputError, RunError, show
 from dragon_jax.files import TextFile, atomic_write, expand, locate
-from dragon_jax.genome.fasta import Record, read_fasta
+from dragon_jax.genome.fasta import Piece, read_pieces
 
 _MAGIC = b"DRAGNOM1"
 _TRAILER = struct.Struct("<32sQ8s")
-_CHUNK = 1 << 22  # bases encoded at a time; a multiple of 8, so that masks of chunks join
+_CHUNK = 1 << 20  # bytes handled at a time
 _SETTLED = (
     2 * 10**9
 )  # ns: a file changed less than this before it was read may change again within one tick of its clock
@@ -48,7 +48,7 @@ class Stored(NamedTuple):
         masks: int64 `[C]`, where the mask of each contig begins; None when there is none.
         digest: sha256 of names, lengths and codes.
         notes: what was put in order while reading.
-        flat: uint8, read-only.
+        flat: uint8, read-only. mapped: the map behind it, or None in memory.
     """
 
     contigs: dict[str, int]
@@ -58,6 +58,12 @@ class Stored(NamedTuple):
     digest: str
     notes: dict[str, int]
     flat: np.ndarray
+    mapped: mmap.mmap | None = None
+
+    def let_go(self) -> None:
+        """Gives the pages that were looked at back to the system, which fetches them again when they are asked for."""
+        if self.mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            self.mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def load(place: Path, name: str, folder: Path | None, masked: bool) -> Stored:
@@ -85,7 +91,7 @@ def load(place: Path, name: str, folder: Path | None, masked: bool) -> Stored:
             reason = f"its cache cannot be kept in {show(folder, 300)} ({said})"
     before = _stamp(place)
     memory = io.BytesIO()
-    index = write(memory.write, name, place, masked)
+    index = write(memory, name, place, masked)
     _refuse_changed(place, name, before)
     flat = np.frombuffer(memory.getbuffer(), np.uint8) if memory.tell() else np.zeros(0, np.uint8)
     flat.flags.writeable = False
@@ -125,37 +131,50 @@ def _build(target: Path, name: str, place: Path, masked: bool) -> None:
             file = stack.enter_context(atomic_write(target, binary=True))
         except InputError as e:  # a folder without permission is the cache's trouble, not the user's
             raise RunError(str(e)) from (e.__cause__ or e)
-        index = write(file.write, name, place, masked)
+        index = write(file, name, place, masked)
         text = json.dumps(index).encode()
         file.write(text)
         file.write(_TRAILER.pack(hashlib.sha256(text).digest(), len(text), _MAGIC))
 
 
-def write(put: Callable[[Any], Any], name: str, place: Path, masked: bool) -> dict[str, Any]:
-    """Puts codes and masks of all contigs, one contig in memory at a time, and returns the index."""
+def write(file: Any, name: str, place: Path, masked: bool) -> dict[str, Any]:
+    """Writes codes and masks of all contigs and returns the index; memory holds pieces, and the mask of one contig.
+
+    Args:
+        file: open at its beginning for writing and reading: a contig's length is known, and its digest begun, when all
+            of it is written.
+    """
     digest, masks = hashlib.sha256(), hashlib.sha256()
     names, lengths = [], []
     lower = uracil = unknown = 0
-    for record in _contigs(place, name):
-        bases = record.bases
-        names.append(record.name)
-        lengths.append(len(bases))
-        digest.update(f"{record.name}\t{len(bases)}\n".encode())
-        uracil += bases.count(b"U") + bases.count(b"u")
-        bits = []
-        for start in range(0, len(bases), _CHUNK):
-            letters = bases[start : start + _CHUNK]
+    begin = size = 0
+    mask, rest = bytearray(), np.zeros(0, bool)  # whole bytes of the contig's mask, and bits that make none yet
+    for piece in _contigs(place, name):
+        uracil += piece.bases.count(b"U") + piece.bases.count(b"u")
+        for start in range(0, len(piece.bases), _CHUNK):
+            letters = piece.bases[start : start + _CHUNK]
             codes = encode(letters, name)
             low = (np.frombuffer(letters, np.uint8) & 32) != 0  # the bit that tells a from A
             lower += int(np.count_nonzero(low))
             unknown += int(np.count_nonzero(codes == UNKNOWN))
-            digest.update(codes.data)
-            put(codes.data)
+            file.write(codes.data)
+            size += len(letters)
             if masked:
-                bits.append(np.packbits(low).tobytes())
-        mask = b"".join(bits)
-        masks.update(mask)
-        put(mask)
+                bits = np.concatenate([rest, low])
+                whole = len(bits) // 8 * 8
+                mask += np.packbits(bits[:whole]).tobytes()
+                rest = bits[whole:]
+        if piece.last:
+            names.append(piece.name)
+            lengths.append(size)
+            digest.update(f"{piece.name}\t{size}\n".encode())
+            for block in _blocks(file, begin, size):
+                digest.update(block)
+            mask += np.packbits(rest).tobytes()
+            masks.update(mask)
+            file.write(mask)
+            begin += size + len(mask)
+            size, mask, rest = 0, bytearray(), np.zeros(0, bool)
     return {
         "names": names,
         "lengths": lengths,
@@ -169,14 +188,21 @@ def write(put: Callable[[Any], Any], name: str, place: Path, masked: bool) -> di
     }
 
 
-def _contigs(place: Path, name: str) -> Iterator[Record]:
+def _blocks(file: Any, start: int, size: int) -> Iterator[bytes]:
+    """Reads a part of a file some bytes at a time, and leaves the file at the part's end."""
+    file.seek(start)
+    for at in range(0, size, _CHUNK):
+        yield file.read(min(_CHUNK, size - at))
+
+
+def _contigs(place: Path, name: str) -> Iterator[Piece]:
     """Reads the file under the name that the user typed, or its full path where that now means another file."""
     with contextlib.suppress(InputError):
         if Path(os.path.abspath(expand(name))) == place:
             place = Path(name)
     with TextFile(place) as file:
         file.name = show(name, 300)
-        yield from read_fasta(file, noun="contig", allow_empty=True, unique=True)
+        yield from read_pieces(file, noun="contig", allow_empty=True, unique=True)
 
 
 def _open(target: Path, masked: bool, trusted: list[int] | None) -> tuple[Stored | None, list[int] | None]:
@@ -192,7 +218,8 @@ def _open(target: Path, masked: bool, trusted: list[int] | None) -> tuple[Stored
         stamp = _stamp(file.fileno())
         if stamp[0] < _TRAILER.size:
             return None, None
-        flat = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        flat = np.frombuffer(mapped, np.uint8)
     text_digest, length, magic = _TRAILER.unpack(flat[-_TRAILER.size :].tobytes())
     end = len(flat) - _TRAILER.size - length
     if magic != _MAGIC or end < 0:
@@ -203,13 +230,13 @@ def _open(target: Path, masked: bool, trusted: list[int] | None) -> tuple[Stored
     index = json.loads(text)
     if masked and index["mask_digest"] is None:
         return None, None
-    stored = _stored(index, flat[:end])
+    stored = _stored(index, flat[:end], mapped)
     if stored is None or (stamp != trusted and not _intact(stored, index)):
         return None, None
     return stored, stamp
 
 
-def _stored(index: Mapping[str, Any], flat: np.ndarray) -> Stored | None:
+def _stored(index: Mapping[str, Any], flat: np.ndarray, mapped: mmap.mmap | None = None) -> Stored | None:
     """Lays the index over the bytes; None when they do not have the length that it says."""
     sizes = np.array(index["lengths"], np.int64)
     kept = index["mask_digest"] is not None
@@ -225,6 +252,7 @@ def _stored(index: Mapping[str, Any], flat: np.ndarray) -> Stored | None:
         digest=index["digest"],
         notes={note: count for note, count in index["notes"].items() if count},
         flat=flat,
+        mapped=mapped,
     )
 
 
@@ -232,7 +260,9 @@ def _intact(stored: Stored, index: Mapping[str, Any]) -> bool:
     digest, masks = hashlib.sha256(), hashlib.sha256()
     for (name, size), start in zip(stored.contigs.items(), stored.codes.tolist(), strict=True):
         digest.update(f"{name}\t{size}\n".encode())
-        digest.update(stored.flat[start : start + size].data)
+        for at in range(start, start + size, _CHUNK):
+            digest.update(stored.flat[at : min(at + _CHUNK, start + size)].data)
+            stored.let_go()
         if stored.masks is not None:
             masks.update(stored.flat[start + size : start + size + (size + 7) // 8].data)
     return digest.hexdigest() == stored.digest and index["mask_digest"] in (None, masks.hexdigest())

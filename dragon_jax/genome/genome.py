@@ -102,6 +102,10 @@ class Genome:
         said = f"index {name}.fai does not match {name} ({fault}); it is not used. Make it anew: samtools faidx {name}"
         return self._stored.notes | {said: 1}
 
+    def let_go(self) -> None:
+        """Gives the mapped pages that were read back to the system: for those who pass over a genome once."""
+        self._stored.let_go()
+
     def __repr__(self) -> str:
         return f"Genome({self.path!r}, {len(self.contigs):,} contigs, {sum(self.contigs.values()):,} bases)"
 

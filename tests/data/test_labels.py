@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from dragon_jax.data.grid import Grid
 from dragon_jax.data.labels import LabelRule, PeakLabels, SignalLabels
 from dragon_jax.data.tracks import Track
-from dragon_jax.data.windows import tile
 from dragon_jax.errors import InputError
 from dragon_jax.genome.intervals import Intervals
 from dragon_jax.genome.signal import read_bedgraph
@@ -36,7 +36,7 @@ def centres_between(found, chrom, low, high):
 
 @pytest.mark.parametrize("margin", [0, 15])
 def test_centre_rule_equals_the_loop(margin):
-    windows, found = tile(CONTIGS, 51, 13), peaks()
+    windows, found = Grid(CONTIGS, 51, 13).take(slice(None)), peaks()
     result = label(found, LabelRule(margin=margin, absent="zero"), windows, 20)
     for value, (chrom, start) in zip(result, rows(windows), strict=True):
         low = start + 25 - 10
@@ -50,7 +50,7 @@ def test_centre_rule_equals_the_loop(margin):
 
 
 def test_summit_rule_goes_by_the_distance_of_the_centres():
-    windows, found = tile(CONTIGS, 50, 10), peaks(1)
+    windows, found = Grid(CONTIGS, 50, 10).take(slice(None)), peaks(1)
     result = label(found, LabelRule(rule="summit", distance=12, absent="zero"), windows, 50)
     for value, (chrom, start) in zip(result, rows(windows), strict=True):
         assert value == bool(centres_between(found, chrom, start + 25 - 12, start + 25 + 13))
@@ -58,7 +58,7 @@ def test_summit_rule_goes_by_the_distance_of_the_centres():
 
 
 def test_fraction_rule_equals_counting_covered_bases():
-    windows, found = tile(CONTIGS, 40, 9), peaks(2)
+    windows, found = Grid(CONTIGS, 40, 9).take(slice(None)), peaks(2)
     result = label(found, LabelRule(rule="fraction", fraction=0.5, ambiguous=0.1, absent="zero"), windows, 30)
     seen = set()
     for value, (chrom, start) in zip(result, rows(windows), strict=True):
@@ -74,7 +74,7 @@ def test_fraction_rule_equals_counting_covered_bases():
 
 @pytest.mark.parametrize("log1p", [False, True])
 def test_real_labels_are_the_largest_score_within_reach(log1p):
-    windows, found = tile(CONTIGS, 50, 10), peaks(3)
+    windows, found = Grid(CONTIGS, 50, 10).take(slice(None)), peaks(3)
     result = label(found, LabelRule(absent="zero", log1p=log1p), windows, 50, "real")
     for value, (chrom, start) in zip(result, rows(windows), strict=True):
         inside = centres_between(found, chrom, start, start + 50)
@@ -83,7 +83,7 @@ def test_real_labels_are_the_largest_score_within_reach(log1p):
 
 
 def test_a_contig_that_the_file_never_names_was_not_measured():
-    windows = tile(CONTIGS, 50, 50)
+    windows = Grid(CONTIGS, 50, 50).take(slice(None))
     result = label(peaks(), LabelRule(), windows, 50)
     absent = windows.names() == "c"
     assert np.isnan(result[absent]).all() and not np.isnan(result[~absent]).any()
@@ -92,7 +92,7 @@ def test_a_contig_that_the_file_never_names_was_not_measured():
 
 def test_no_peak_crosses_from_one_contig_to_the_next():
     found = Intervals(np.array(["b"]), np.array([0], np.int64), np.array([1], np.int64))
-    windows = tile(CONTIGS, 50, 50)
+    windows = Grid(CONTIGS, 50, 50).take(slice(None))
     rule = LabelRule(rule="summit", distance=5000, absent="zero")
     assert (label(found, rule, windows, 50) == (windows.names() == "b")).all()
 
@@ -102,7 +102,7 @@ def test_real_labels_without_a_score_are_refused():
     with pytest.raises(
         InputError, match=r"t.bed has no column for the score of its peaks, which task 't' of kind real needs"
     ):
-        label(bare, LabelRule(), tile(CONTIGS, 50, 50), 50, "real")
+        label(bare, LabelRule(), Grid(CONTIGS, 50, 50).take(slice(None)), 50, "real")
 
 
 @pytest.mark.parametrize("summary", ["mean", "max", "sum"])
@@ -110,7 +110,7 @@ def test_signal_labels_summarise_the_core(tmp_path, summary):
     values = np.random.default_rng(0).integers(0, 9, 1000).astype(float)
     path = tmp_path / "x.bedgraph"
     path.write_text("".join(f"a\t{i}\t{i + 1}\t{v:g}\n" for i, v in enumerate(values)))
-    windows = tile(CONTIGS, 60, 37)
+    windows = Grid(CONTIGS, 60, 37).take(slice(None))
     signal = read_bedgraph(path)
     result = SignalLabels(Track("t", str(path), "real"), signal, LabelRule(summary=summary))(windows, 20)
     for value, (chrom, start) in zip(result, rows(windows), strict=True):
@@ -128,7 +128,7 @@ def test_negative_counts_are_refused(tmp_path):
     with pytest.raises(
         InputError, match=r"x.bedgraph, a:20-40: expected counts, found -1. Set the kind of task 't' to real"
     ):
-        labels(tile({"a": 1000}, 60, 100), 20)
+        labels(Grid({"a": 1000}, 60, 100).take(slice(None)), 20)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dragon_jax.data.windows import Windows, apply_edge, around, tile, touching
+from dragon_jax.data.grid import Grid
+from dragon_jax.data.windows import Windows, apply_edge, around, touching
 from dragon_jax.errors import InputError
 from dragon_jax.genome.intervals import Intervals
 
@@ -17,9 +18,9 @@ def spell(windows):
 
 
 def test_tiles_lie_inside_and_end_at_the_end():
-    windows = tile(CONTIGS, 10, 30)
+    windows = Grid(CONTIGS, 10, 30).take(slice(None))
     assert spell(windows) == ["chr1:0-10", "chr1:30-40", "chr1:60-70", "chr1:90-100", "chr2:0-10"]
-    assert len(tile(CONTIGS, 9, 1)) == 92 + 27 + 1
+    assert len(Grid(CONTIGS, 9, 1).take(slice(None))) == 92 + 27 + 1
 
 
 @pytest.mark.parametrize("length", [10, 11])
@@ -66,7 +67,7 @@ def test_edge_error_drop_of_most_and_shift_on_a_short_contig_are_refused():
 @pytest.mark.parametrize("margin", [0, 3])
 def test_touching_equals_the_loop(margin):
     rng = np.random.default_rng(margin)
-    windows = tile({"a": 300, "b": 200}, 20, 7)
+    windows = Grid({"a": 300, "b": 200}, 20, 7).take(slice(None))
     start = rng.integers(0, 180, 12)
     names = rng.choice(["a", "b"], 12)
     intervals = Intervals(names, start.astype(np.int64), (start + rng.integers(1, 15, 12)).astype(np.int64))

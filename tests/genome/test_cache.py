@@ -10,6 +10,7 @@ import random
 import subprocess
 import sys
 import time
+import tracemalloc
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import pytest
 from dragon_jax.dna import decode
 from dragon_jax.errors import InputError
 from dragon_jax.files import atomic_write
-from dragon_jax.genome import cache
+from dragon_jax.genome import cache, fasta
 from dragon_jax.genome.genome import Genome
 
 LETTERS = {f"chr{i}": "".join(random.Random(i).choices("ACGTacgtN", k=3000 + i)) for i in range(4)}
@@ -64,7 +65,7 @@ def forbid(monkeypatch, name: str) -> None:
 
 def test_a_known_file_is_neither_read_nor_parsed_again(path, folder, settled, monkeypatch):
     first = Genome(path, cache=folder)
-    for name in ("_content", "read_fasta", "_intact", "_write_memo"):
+    for name in ("_content", "read_pieces", "_intact", "_write_memo"):
         forbid(monkeypatch, name)
     second = Genome(path, cache=folder)
     assert whole(second) == EXPECTED
@@ -79,7 +80,7 @@ def test_a_file_changed_a_moment_ago_is_read_through_again(path, folder, monkeyp
     calls = []
     content = cache._content
     monkeypatch.setattr(cache, "_content", lambda place: (calls.append(place), content(place))[1])
-    forbid(monkeypatch, "read_fasta")
+    forbid(monkeypatch, "read_pieces")
     assert whole(Genome(path, cache=folder)) == EXPECTED
     assert calls == [path]
 
@@ -99,7 +100,7 @@ def test_the_same_content_elsewhere_needs_no_second_copy(path, folder, tmp_path,
     Genome(path, cache=folder)
     (tmp_path / "copy.fa").write_text(DATA)
     (tmp_path / "link.fa").symlink_to(path)
-    forbid(monkeypatch, "read_fasta")
+    forbid(monkeypatch, "read_pieces")
     for name in ("copy.fa", "link.fa"):
         assert whole(Genome(tmp_path / name, cache=folder)) == EXPECTED
     cache_file(folder)  # there is one only
@@ -192,7 +193,7 @@ def test_a_copy_with_a_mask_serves_both(path, folder, settled, monkeypatch):
     small = cache_file(folder).stat().st_size
     kept = Genome(path, cache=folder, masked="keep")
     assert cache_file(folder).stat().st_size > small + len(EXPECTED) // 9
-    forbid(monkeypatch, "read_fasta")
+    forbid(monkeypatch, "read_pieces")
     upper = Genome(path, cache=folder)
     assert upper.digest == kept.digest
     assert upper.notes == kept.notes
@@ -289,6 +290,9 @@ def test_a_full_disk_means_memory_and_a_note(path, folder, monkeypatch):
                 raise OSError(28, "No space left on device")
             return self.handle.write(data)
 
+        def __getattr__(self, name):
+            return getattr(self.handle, name)
+
     @contextlib.contextmanager
     def small(target, **options):
         with atomic_write(target, **options) as handle:
@@ -325,7 +329,7 @@ def test_what_a_killed_build_left_is_cleared_away_after_a_day(path, folder):
 
 
 def test_a_file_that_changes_while_it_is_read_is_refused(path, folder, monkeypatch):
-    read = cache.read_fasta
+    read = cache.read_pieces
 
     def growing(*arguments, **options):
         for i, record in enumerate(read(*arguments, **options)):
@@ -334,8 +338,52 @@ def test_a_file_that_changes_while_it_is_read_is_refused(path, folder, monkeypat
                     file.write("ACGT\n")
             yield record
 
-    monkeypatch.setattr(cache, "read_fasta", growing)
+    monkeypatch.setattr(cache, "read_pieces", growing)
     with pytest.raises(
         InputError, match="genome.fa changed while it was read: expected a file that stays as it is. Run again"
     ):
         Genome(path, cache=folder)
+
+
+@pytest.mark.parametrize("turned_off", [False, True])
+def test_contigs_that_come_in_pieces_are_stored_as_whole_ones(tmp_path, folder, monkeypatch, turned_off):
+    """Pieces end inside bytes of the mask, and one contig is empty."""
+    lines = [
+        f">{name}\n" + "\n".join(bases[i : i + 7] for i in range(0, len(bases), 7)) for name, bases in LETTERS.items()
+    ]
+    place = tmp_path / "genome.fa"
+    place.write_text("\n".join([*lines, ">empty", ""]))
+    if turned_off:
+        monkeypatch.setenv("DRAGON_CACHE", "")
+    cut = {}
+    for size in (1, 5, 1 << 14):
+        monkeypatch.setattr(fasta, "_LINES", size)
+        monkeypatch.setattr(cache, "_CHUNK", 9 * size)
+        genome = Genome(place, cache=None if turned_off else folder / str(size), masked="keep")
+        shares = [genome.masked_share(name, np.arange(2000), 50) for name in LETTERS]
+        cut[size] = (whole(genome), genome.digest, genome.notes, np.concatenate(shares).tobytes())
+        if not turned_off:
+            cut[size] += (cache_file(folder / str(size)).read_bytes(),)
+    assert cut[1] == cut[5] == cut[1 << 14]
+    assert cut[1][0] == EXPECTED + ">empty\n\n"
+    low = [[sum(map(str.islower, bases[i : i + 50])) / 50 for i in range(2000)] for bases in LETTERS.values()]
+    np.testing.assert_allclose(np.frombuffer(cut[1][3], np.float32), np.concatenate(low), rtol=1e-6)
+
+
+def test_pages_that_were_let_go_come_back(path, folder):
+    genome = Genome(path, cache=folder)
+    genome.let_go()
+    assert whole(genome) == EXPECTED
+
+
+def test_memory_does_not_grow_with_a_contig(tmp_path, monkeypatch):
+    monkeypatch.setattr(fasta, "_LINES", 1000)
+    monkeypatch.setattr(cache, "_CHUNK", 1 << 16)
+    peaks = []
+    for lines in (10_000, 40_000):
+        (tmp_path / "one.fa").write_text(">a\n" + ("ACGTTGCA" * 7 + "\n") * lines)
+        tracemalloc.start()
+        Genome(tmp_path / "one.fa", cache=tmp_path / "cache")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0]

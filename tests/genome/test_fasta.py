@@ -12,7 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 
 from dragon_jax.errors import InputError
-from dragon_jax.genome.fasta import Record, read_fasta
+from dragon_jax.genome import fasta
+from dragon_jax.genome.fasta import Piece, Record, read_fasta, read_pieces
 
 MINIMAL = b">peak_1 first\nACGTN\nacg\n>peak_2\nRYSWKMBDHVN\n"
 EXPECTED = [Record("peak_1", 1, b"ACGTNacg"), Record("peak_2", 4, b"RYSWKMBDHVN")]
@@ -87,6 +88,30 @@ def test_refusals(tmp_path, monkeypatch, data, sentence):
     with pytest.raises(InputError, match=sentence):
         list(read_fasta("pos.fa"))
     assert list(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("lines", [1, 2, 3])
+def test_records_in_pieces(tmp_path, monkeypatch, lines):
+    monkeypatch.setattr(fasta, "_LINES", lines)
+    path = write(tmp_path / "a.fa", MINIMAL)
+    assert list(read_fasta(path)) == EXPECTED
+    pieces = list(read_pieces(path))
+    assert len(pieces) == {1: 5, 2: 3, 3: 2}[lines]
+    assert pieces[-1] == Piece("peak_2", 4, b"" if lines == 1 else b"RYSWKMBDHVN", True)
+    assert sum(piece.last for piece in pieces) == 2
+
+
+def test_what_is_wrong_in_a_late_piece_is_told_as_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(fasta, "_LINES", 1)
+    path = write(tmp_path / "a.fa", b">a\nAC\nG\nA*\nA-\n>b\nT\nU\n>b\n>c\nAT\n>b\nA\n")
+    seen = []
+    with pytest.raises(InputError, match=r"letter '\*' in .*a.fa, sequence 'a', line 4: .*; also line 6, line 9. Is"):
+        for piece in read_pieces(path):
+            seen.append(piece.bases)
+    assert seen == [b"AC", b"G"]
+    write(path, b">a\nG\nT\n>b\nC\nU\n>c\nT\n")
+    with pytest.raises(InputError, match=r"T and U in .*a.fa \(records of lines 1 and 4\): expected DNA or RNA"):
+        list(read_fasta(path))
 
 
 def test_rna_without_t_is_let_through(tmp_path):
