@@ -19,6 +19,9 @@ from dragon_jax.data.records import TfdsSplit
 from dragon_jax.motifs.enriched import EnrichedMotif, enriched_motifs
 
 _BASES = 3_000_000  # of each of the two sides of a task: enough for motifs in one of a hundred sequences
+_NEGATIVES = (
+    10  # sequences without for one with: more would sharpen the background no further, and cost time for each task
+)
 _BLOCKS = 64  # where rows stay on the disk, these many stretches of them are read
 _TAIL = 0.2  # of a real or count task, the upper fifth is held against the lower
 _RANDOM = 0.3  # what is kept of the random start, so that equal motifs do not give equal filters
@@ -29,7 +32,7 @@ Found = list[tuple[str, EnrichedMotif]]
 def find_starts(train: Dataset | TfdsSplit, filters: int, width: int, seed: int) -> Found:
     """Returns at most `filters` (task, motif) pairs: each task's clearest first, then each one's second, and so on.
 
-    A motif that an earlier one resembles is left out. With more tasks than filters, those with most positives are asked.
+    Of the motifs of one rank the clearest comes first, and one that an earlier one resembles is left out.
 
     Args:
         width: positions of the filters. seed: draws the rows that are looked at, where there are more than needed.
@@ -37,16 +40,18 @@ def find_starts(train: Dataset | TfdsSplit, filters: int, width: int, seed: int)
     if filters < 1:
         return []
     codes, targets = _sample(train, seed)
-    sides = [_sides(codes, targets[:, i], task) for i, task in enumerate(train.tasks)]
-    order = sorted(range(len(sides)), key=lambda i: -min(map(len, sides[i])))[:filters]
-    each = -(-filters // max(len(order), 1))
-    found = {i: enriched_motifs(*sides[i], width=width, most=each) for i in order}
+    each = -(-filters // len(train.tasks))
+    ranked: list[Found] = [[] for _ in range(each)]
+    for i, task in enumerate(train.tasks):
+        positives, negatives = _sides(codes, targets[:, i], task)
+        for found, motif in zip(ranked, enriched_motifs(positives, negatives, width=width, most=each), strict=False):
+            found.append((task.name, motif))
     chosen: Found = []
-    for rank in range(each):
-        for i in order:
-            if rank < len(found[i]) and not any(found[i][rank].like(m) for _, m in chosen):
-                chosen.append((train.tasks[i].name, found[i][rank]))
-    return chosen[:filters]
+    for found in ranked:
+        for name, motif in sorted(found, key=lambda pair: -pair[1].z):
+            if len(chosen) < filters and not any(motif.like(other) for _, other in chosen):
+                chosen.append((name, motif))
+    return chosen
 
 
 def start_kernel(kernel: Float32[np.ndarray, "W 4 D"], motifs: Sequence[EnrichedMotif]) -> Float32[np.ndarray, "W 4 D"]:
@@ -109,6 +114,12 @@ def _sides(codes: np.ndarray, values: np.ndarray, task: Task) -> tuple[np.ndarra
         chosen = values >= high, values <= low
         if high == low:  # mostly one value: the rest stands against it
             chosen = values > high, values == low
-    most = max(_BASES // max(codes.shape[1], 1), 1)
-    rows = [np.flatnonzero(c) for c in chosen]
-    return tuple(codes[r[np.linspace(0, len(r) - 1, min(len(r), most)).astype(int)]] for r in rows)  # type: ignore[return-value]
+    most = max(_BASES // codes.shape[1], 1)
+    positives = _spread(np.flatnonzero(chosen[0]), most)
+    negatives = _spread(np.flatnonzero(chosen[1]), min(most, _NEGATIVES * len(positives)))
+    return codes[positives], codes[negatives]
+
+
+def _spread(rows: np.ndarray, most: int) -> np.ndarray:
+    """Returns at most `most` of the rows, evenly spaced."""
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(int)]
