@@ -10,7 +10,7 @@ import numpy as np
 from dragon_jax import dna
 from dragon_jax.data.dataset import Dataset, Task
 from dragon_jax.data.genome_config import GenomeConfig
-from dragon_jax.data.labels import PeakLabels, SignalLabels
+from dragon_jax.data.labels import PeakLabels, SignalLabels, refuse_log1p
 from dragon_jax.data.windows import Windows, apply_edge, around, tile, touching
 from dragon_jax.errors import InputError, listing, nearest, show
 from dragon_jax.genome import aliases
@@ -164,7 +164,16 @@ class Labelled:
     def _profile(self, windows: Windows, tracks: list[Track]) -> np.ndarray:
         names, end = windows.names(), windows.start + windows.length
         values = np.stack([t.values(names, windows.start, end) for t in tracks], -1).astype(np.float32)
-        return np.log1p(values) if self.source.profile_log1p else values
+        if not self.source.profile_log1p:
+            return values
+        for column, track in enumerate(tracks):
+            refuse_log1p(
+                values[..., column],
+                track.path,
+                lambda i: f"window {names[i]}:{windows.start[i]}-{end[i]}",
+                "profile_log1p",
+            )
+        return np.log1p(values)
 
     def _chosen(self) -> dict[str, int]:
         """The contigs in use, in the genome's order."""
