@@ -19,7 +19,17 @@ FREE = (
     "data.source.parameters",
     *(
         f"data.source.{f}"
-        for f in ("paths", "label_paths", "kinds", "input_columns", "positives", "negatives", "files", "profiles")
+        for f in (
+            "paths",
+            "label_paths",
+            "target_paths",
+            "kinds",
+            "input_columns",
+            "positives",
+            "negatives",
+            "files",
+            "profiles",
+        )
     ),
 )
 

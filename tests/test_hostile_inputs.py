@@ -7,9 +7,11 @@ the sentence must name the file as typed, the record, what was expected and foun
 from __future__ import annotations
 
 import gzip
+import io
 import random
 import re
 
+import numpy as np
 import pytest
 
 from dragon_jax.cli import main
@@ -47,13 +49,24 @@ SEQUENCES = b"".join(b">s%d\n%s\n" % (i, letters(i, 30).encode()) for i in range
 MEME = b"MEME version 4\nALPHABET= ACGT\nMOTIF M1\nletter-probability matrix: w= 2\n1 0 0 0\n0 0.5 0.5 0\n"
 PFM = b">M1\nA 9 0 1\nC 0 9 1\nG 0 0 1\nT 0 0 9\n"
 
+
+def saved(**arrays: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=True, **arrays)
+    return buffer.getvalue()
+
+
+CODES = np.array([["ACGT".index(base) for base in letters(i, 30)] for i in range(80)], np.uint8)
+LABELS = np.arange(80) % 2
+
 GOOD = {
     "genome": {"genome.fa": GENOME, "T.bed": PEAKS},
     "table": {"t.tsv": TABLE},
     "fasta": {"pos.fa": SEQUENCES},
     "grammar": {"m.txt": MEME},
+    "arrays": {"a.npz": saved(codes=CODES, targets=LABELS)},
 }
-ALWAYS = {"table": ["paths.all=t.tsv"], "fasta": ["positives.all=pos.fa"]}
+ALWAYS = {"table": ["paths.all=t.tsv"], "fasta": ["positives.all=pos.fa"], "arrays": ["paths.all=a.npz"]}
 SIGNAL = ["peaks={task}.bedgraph", "kind=real"]
 NARROWED = ["peaks={task}.narrowPeak"]
 
@@ -94,6 +107,8 @@ def here(tmp_path, monkeypatch):
         ("fasta", {}, []),
         ("fasta", {"pos.fa": SEQUENCES.replace(b">s", b">same s")}, []),
         ("grammar", {}, []),
+        ("arrays", {}, []),
+        ("arrays", {"a.npz": saved(onehot=np.eye(4)[CODES], targets=LABELS)}, []),
         ("grammar", {"m.txt": PFM}, []),
     ],
 )
@@ -305,6 +320,27 @@ def test_right_files_pass(here, capfd, source, files, words):
         ("grammar", {"m.txt": b">M1\n" + b"1 2 3 4\n" * 4}, [], "matrix 'M1' in m.txt, line 1: it is 4 x 4, cannot tell"),
         ("grammar", {"m.txt": PFM.replace(b"A 9 0 1", b"A 9 0")}, [], "matrix 'M1' in m.txt, line 3: expected 2 numbers"),
         ("grammar", {}, ["motifs=('M2',)"], "1 of 1 motifs not in m.txt (M2): expected some of its 1 names"),
+        # arrays
+        (
+            "arrays",
+            {"a.npz": saved(codes=CODES, targets=np.array([{}] * 80, dtype=object))},
+            [],
+            "a.npz, array 'targets': holds Python objects, which can run code when read",
+        ),
+        (
+            "arrays",
+            {"a.npz": saved(codes=CODES, targets=LABELS[:78])},
+            [],
+            "80 sequences in a.npz, array 'codes', but 78 targets in a.npz, array 'targets': expected one row for each",
+        ),
+        ("arrays", {"a.npz": GOOD["arrays"]["a.npz"][:-9]}, [], "a.npz is cut off or damaged: expected a whole NPZ file"),
+        ("arrays", {"a.npz": saved(x=CODES)}, [], "a.npz: expected one array of sequences, codes, onehot, found none of"),
+        (
+            "arrays",
+            {"a.npz": saved(codes=CODES, targets=LABELS + 1)},
+            [],
+            "a.npz, array 'targets', row 1, task 'task_0': expected 0 or 1 for a classification task, found 2",
+        ),
         # splits
         (
             "genome",
