@@ -10,8 +10,10 @@ import gzip
 import io
 import random
 import re
+import tempfile
 
 import numpy as np
+import pybigtools
 import pytest
 
 from dragon_jax.cli import main
@@ -56,6 +58,19 @@ def saved(**arrays: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def bigwig(sizes: dict[str, int], value: float = 1.5, damage: bool = False) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/s.bw"
+        rows = [(c, i, i + 1, value + i % 7) for c, n in sizes.items() for i in range(n)]
+        pybigtools.open(path, "w").write(sizes, iter(rows))
+        with open(path, "rb") as file:
+            data = bytearray(file.read())
+    if damage:
+        data[int.from_bytes(data[16:24], "little") + 60] ^= 0xFF  # inside the first compressed block
+    return bytes(data)
+
+
+SIZES = {"chr1": 400, "chr2": 400, "chr3": 400}
 CODES = np.array([["ACGT".index(base) for base in letters(i, 30)] for i in range(80)], np.uint8)
 LABELS = np.arange(80) % 2
 
@@ -68,6 +83,7 @@ GOOD = {
 }
 ALWAYS = {"table": ["paths.all=t.tsv"], "fasta": ["positives.all=pos.fa"], "arrays": ["paths.all=a.npz"]}
 SIGNAL = ["peaks={task}.bedgraph", "kind=real"]
+BIGWIG = ["peaks={task}.bw", "kind=real"]
 NARROWED = ["peaks={task}.narrowPeak"]
 
 
@@ -102,6 +118,7 @@ def here(tmp_path, monkeypatch):
         ("genome", {"g.fa.gz": gzip.compress(GENOME)}, ["genome=g.fa.gz"]),
         ("genome", {"T.narrowPeak": NARROW}, NARROWED),
         ("genome", {"T.bedgraph": GRAPH}, SIGNAL),
+        ("genome", {"T.bw": bigwig(SIZES)}, BIGWIG),
         ("table", {}, []),
         ("table", {"my täble.tsv": TABLE}, ["paths.all=my täble.tsv"]),
         ("fasta", {}, []),
@@ -249,9 +266,14 @@ def test_right_files_pass(here, capfd, source, files, words):
         (
             "genome",
             {"T.bw": b"<html>"},
-            ["peaks={task}.bw", "kind=real"],
+            BIGWIG,
             "T.bw is not a bigWig file (first bytes '<htm'). Was an error page downloaded?",
         ),
+        ("genome", {"T.bw": bigwig(SIZES)[:-60]}, BIGWIG, "T.bw is shorter than its index says: expected at least"),
+        ("genome", {"T.bw": bigwig(SIZES, damage=True)}, BIGWIG, "T.bw is damaged: expected chr1:0-400 in a readable"),
+        ("genome", {"T.bw": bigwig(SIZES | {"chr2": 399})}, BIGWIG, "length of chr2: 400 in genome.fa, 399 in T.bw. These"),
+        ("genome", {"T.bw": bigwig({"1": 400})}, BIGWIG, "'1' style names in T.bw (1), 'chr1' style names in genome.fa"),
+        ("genome", {"T.bw": bigwig(SIZES, float("inf"))}, BIGWIG, "inf in T.bw, chr1:0-1: expected finite values"),
         (
             "genome",
             {"T.bedgraph": b"chr1\t0\t62\t1\nchr1\t50\t70\t1\n"},

@@ -20,6 +20,7 @@ from dragon_jax.data.leaks import PROTECTED, without_near
 from dragon_jax.data.matched import Features, MatchReport, match_windows
 from dragon_jax.data.negatives import NegativesConfig
 from dragon_jax.data.splits import SplitConfig, divide, overlapping
+from dragon_jax.data.territories import territories
 from dragon_jax.data.windows import Windows, tile, touching
 from dragon_jax.errors import InputError
 
@@ -64,11 +65,6 @@ def open_rows(
     windows = labelled.candidates()
     report: MatchReport | None = None
     if negatives.name == "matched":
-        if split.name == "loci":
-            raise InputError(
-                "data.negatives.name: 'matched' draws from windows that lie side by side, so data.split.name 'loci' would "
-                "make one group of each chromosome. Split by chromosome or chromosome_folds"
-            )
         positive = labelled.positive(windows)
         if not positive.any():
             raise InputError(
@@ -76,7 +72,11 @@ def open_rows(
             )
         pool = _pool(labelled, windows.take(~positive))
         windows = windows.take(positive)
-        member, pool_member = np.split(_member(_joined(windows, pool), split), [len(windows)])
+        if split.name == "loci":  # windows that tile the genome would make one locus of each contig
+            member = _member(windows, split)
+            pool_member = territories(windows, member, pool, split.gap)
+        else:
+            member, pool_member = np.split(_member(_joined(windows, pool), split), [len(windows)])
         chosen, report = _matched(labelled, windows, member, pool, pool_member, negatives, seed)
         member = np.r_[member, pool_member[chosen]]
         windows = _joined(windows, pool.take(chosen))
@@ -180,31 +180,67 @@ def _audited(
     Raises:
         InputError: there are some and the config says to refuse, or a split is left empty.
     """
+    parts = _without_overlaps(parts, split, notes)
+    parts = _without_copies(labelled, parts, split, notes)
+    if split.near_duplicates != "ignore":
+        parts = _unlike(labelled, parts, split, notes)
+    if "group" in (split.duplicates, split.near_duplicates):  # windows that were moved may overlap others now
+        parts = _without_overlaps(parts, split, notes)
+    for name, part in parts.items():
+        if not len(part):
+            raise InputError(
+                f"split {name!r} is empty: every window of it occurs in another split too. Change data.split"
+            )
+    return parts
+
+
+def _without_overlaps(parts: dict[str, Windows], split: SplitConfig, notes: dict[str, int]) -> dict[str, Windows]:
+    """The parts, the weaker ones without windows that overlap those of a stronger one."""
     order = [name for name in PROTECTED if name in parts]
+    result = dict(parts)
     for i, strong in enumerate(order):
         for weak in order[i + 1 :]:
-            parts[weak] = _apart(parts, strong, weak, split, notes)
-    taken = np.zeros(0, np.uint64)
-    for name in order:
-        # 8 bytes tell 10 million windows apart but for odds of 1 in 370,000 that any two share them by chance
-        own = labelled.measure(parts[name], lambda codes: digests(codes, size=8).view(np.uint64))
-        copies = np.isin(own, taken)
+            result[weak] = _apart(result, strong, weak, split, notes)
+    return result
+
+
+def _without_copies(
+    labelled: Labelled, parts: dict[str, Windows], split: SplitConfig, notes: dict[str, int]
+) -> dict[str, Windows]:
+    """The parts without copies of a window in two of them: dropped from the weaker, or moved to the strongest."""
+    order = [name for name in PROTECTED if name in parts]
+    # 8 bytes tell 10 million windows apart but for odds of 1 in 370,000 that any two share them by chance
+    keys = [
+        labelled.measure(parts[name], lambda codes: digests(codes, size=8).view(np.uint64).ravel()).astype(np.uint64)
+        for name in order
+    ]
+    owner = np.repeat(np.arange(len(order)), list(map(len, keys)))
+    _, group = np.unique(np.concatenate(keys), return_inverse=True)
+    best = np.full(int(group.max(initial=-1)) + 1, len(order))
+    np.minimum.at(best, group, owner)
+    target = best[group]
+    begin = np.cumsum([0, *map(len, keys)])
+    targets = [target[a:b] for a, b in zip(begin[:-1], begin[1:], strict=True)]
+    result = {}
+    for i, name in enumerate(order):
+        copies = targets[i] != i
         if copies.any() and split.duplicates == "refuse":
             first = parts[name].regions().take(np.flatnonzero(copies)[:1])
             raise InputError(
                 f"{int(copies.sum()):,} windows of {name!r} occur in a more protected split too, as a copy or reverse "
                 f"complement (first: {first.chrom[0]}:{first.start[0]}-{first.end[0]}): expected each on one side. "
-                "Set data.split.duplicates=drop"
+                "Set data.split.duplicates to drop or group"
             )
+        result[name] = parts[name].take(~copies)
         if copies.any():
-            parts[name] = parts[name].take(~copies)
-            notes[f"copies dropped from {name}"] = int(copies.sum())
-        taken = np.concatenate([taken, own[~copies]])
-        if not len(parts[name]):
-            raise InputError(
-                f"split {name!r} is empty: every window of it occurs in another split too. Change data.split"
+            notes[f"copies {'moved out of' if split.duplicates == 'group' else 'dropped from'} {name}"] = int(
+                copies.sum()
             )
-    return parts if split.near_duplicates == "ignore" else _unlike(labelled, parts, split, notes)
+        if split.duplicates == "group":
+            moved = [parts[other].take(targets[j] == i) for j, other in enumerate(order) if j != i]
+            joined = functools.reduce(_joined, moved, result[name])
+            result[name] = joined.take(joined.order())
+    return {name: result[name] for name in parts}
 
 
 def _unlike(
