@@ -207,6 +207,8 @@ class Labelled:
         names = aliases.match(read(path).chroms, self.genome.contigs, how, where=(path, self.source.genome))
         signal = read(path, rename=names, uncovered=self.source.label.uncovered)
         signal.check(self.genome.contigs, self.source.genome)
+        taken_as = "0" if self.source.label.uncovered == "zero" else "not measured"
+        self._note({f"signal files whose uncovered bases count as {taken_as} (data.source.label.uncovered)": 1})
         return signal
 
     def _note(self, notes: Mapping[str, int]) -> None:
