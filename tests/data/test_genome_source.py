@@ -213,6 +213,17 @@ def test_profiles_and_signal_tasks_come_from_the_same_place(files):
         np.testing.assert_allclose(data.targets[row, 0], signal["chrIII"][start + 25 : start + 75].mean(), rtol=1e-6)
 
 
+def test_profiles_whose_logarithm_is_no_number_are_refused(files):
+    folder, _, _ = files
+    (folder / "x.bedgraph").write_text("chrIII\t0\t700\t3\nchrIII\t700\t701\t-2\n")
+    fields = {"profiles": {"x": (str(folder / "x.bedgraph"),)}}
+    assert config(folder, **fields).load(0).parts["valid"].inputs["x"].min() == -2
+    with pytest.raises(
+        InputError, match=r"x.bedgraph, window chrIII:650-750: expected more than -1 for log\(1 \+ x\), found -2"
+    ):
+        config(folder, **fields, profile_log1p=True).load(0)
+
+
 def test_a_table_of_tracks_names_kinds_and_paths_beside_itself(files):
     folder, _, _ = files
     (folder / "tracks.tsv").write_text("task\tpath\tkind\tcell\nA\tabf1_CX.bed\treal\tyeast\nR\treb1_CX.bed\t\t\n")
