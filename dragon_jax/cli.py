@@ -306,9 +306,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
     parser = _parser()
-    args, rest = parser.parse_known_args(words)
-    overrides = [w for w in rest if w.startswith("--config.")]
-    if unknown := [w for w in rest if w not in overrides]:
+    overrides = [w for w in words if w.startswith("--config.")]  # argparse takes one with a blank in it for a name
+    args, unknown = parser.parse_known_args([w for w in words if w not in overrides])
+    if unknown:
         parser.error(f"unknown arguments: {' '.join(unknown)}")
     if overrides and args.verb not in WITH_CONFIG:
         parser.error(f"--config.FIELD=VALUE belongs to {', '.join(f'dragon {verb}' for verb in WITH_CONFIG)}")

@@ -17,7 +17,20 @@ from dragon_jax.errors import InputError, nearest, show
 FREE = (
     "weighting.weights",
     "data.source.parameters",
-    *(f"data.source.{f}" for f in ("paths", "label_paths", "kinds", "input_columns", "positives", "negatives")),
+    *(
+        f"data.source.{f}"
+        for f in (
+            "paths",
+            "label_paths",
+            "target_paths",
+            "kinds",
+            "input_columns",
+            "positives",
+            "negatives",
+            "files",
+            "profiles",
+        )
+    ),
 )
 
 

@@ -273,12 +273,21 @@ def _from_one_hot(array: np.ndarray) -> np.ndarray:
             f"one-hot array of shape {array.shape}: cannot tell positions from letters when L is 4. Pass codes instead"
         )
     hot = array if array.shape[2] == 4 else array.transpose(0, 2, 1)
-    total, top = hot.sum(-1), hot.max(-1)
-    unknown = (total == 0) | (hot == 0.25).all(-1)
-    bad = ~unknown & ~((total == 1) & (top == 1))
+    codes, bad = codes_of(hot)
     if bad.any():
         row, position = np.argwhere(bad)[0]
         raise InputError(
             f"one-hot array, sequence {row}, position {position}: expected one 1 and three 0, found {show(hot[row, position].tolist())}"
         )
-    return np.where(unknown, UNKNOWN, hot.argmax(-1)).astype(np.uint8)
+    return codes
+
+
+def codes_of(hot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns codes uint8 `[..., L]` of one-hot `[..., L, 4]`, and which positions hold neither a base nor an unknown one.
+
+    Four zeros or four quarters are an unknown base.
+    """
+    ones, zeros = hot == 1, hot == 0
+    unknown = zeros.all(-1) | (hot == 0.25).all(-1)
+    good = unknown | ((ones.sum(-1) == 1) & (zeros.sum(-1) == 3))
+    return np.where(unknown, UNKNOWN, ones.argmax(-1)).astype(np.uint8), ~good

@@ -70,7 +70,7 @@ def test_several_problems_are_reported_together():
 
 
 @pytest.mark.parametrize("model", sorted(MODELS))
-@pytest.mark.parametrize("source", ["simulation", "table", "fasta", "tfds"])
+@pytest.mark.parametrize("source", ["simulation", "table", "fasta", "arrays", "tfds"])
 def test_every_template_survives_json_and_parses_once_filled(model, source):
     config = dragon_jax.template(model=model, source=source)
     if source == "table":
@@ -78,6 +78,8 @@ def test_every_template_survives_json_and_parses_once_filled(model, source):
     elif source == "fasta":
         config.data.source.positives = {"all": "x.fa"}
         config.data.source.negatives = {"all": "y.fa"}
+    elif source == "arrays":
+        config.data.source.paths = {"all": "x.npz"}
     elif source == "tfds":
         config.data.source.path = "folder"
     raw = c.plain(config)

@@ -94,7 +94,7 @@ def examples(path: str, length: int | None, fit: Fit, *, regions: bool = False) 
         codes.append(fitted.codes)
         ids += [r.name for r in block]
         if regions:
-            found = [_region(r, path, faults) for r in block]
+            found = [region_of(r.name, len(r.bases), named(r, path), faults) for r in block]
             reverse = np.array([strand == "-" for *_, strand in found])
             chroms = np.array([chrom for chrom, *_ in found], dtype=object)
             starts, ends = (np.array([f[i] for f in found], np.int64) for i in (1, 2))
@@ -123,18 +123,26 @@ def named(record: Record, path: str) -> tuple[str, str]:
     return f"sequence '{show(record.name)}' in {show(path, 300)}, line {record.line}", f"line {record.line}"
 
 
-def _region(record: Record, path: str, faults: Faults) -> tuple[str, int, int, str]:
-    """Returns chromosome, start, end (0-based half-open) and strand that a record's name tells."""
-    match = _REGION.fullmatch(record.name)
-    full, short = named(record, path)
+def region_of(
+    name: str, bases: int, place: tuple[str, str], faults: Faults, remedy: str = "set regions_from_names to False"
+) -> tuple[str, int, int, str]:
+    """Returns chromosome, start, end (0-based half-open) and strand that a name such as `chr1:100-200(+)` tells.
+
+    Args:
+        bases: length of the sequence, which tells whether the name counts from 0 or from 1.
+        place: how a message names the record, in full and as one of several.
+        faults: takes note of names that are no coordinates or do not fit.
+    """
+    match = _REGION.fullmatch(name)
+    full, short = place
     if match is None:
         faults.add(
             short,
-            f"{full}: expected a name such as chr1:100-200, found '{show(record.name)}'",
-            "Set regions_from_names to False",
+            f"{full}: expected a name such as chr1:100-200, found '{show(name)}'",
+            f"{remedy[0].upper()}{remedy[1:]}",
         )
         return "", 0, 1, "."
-    start, end, bases = int(match["start"]), int(match["end"]), len(record.bases)
+    start, end = int(match["start"]), int(match["end"])
     if end - start + 1 == bases and start > 0:
         start -= 1
     elif end - start != bases:
@@ -142,6 +150,6 @@ def _region(record: Record, path: str, faults: Faults) -> tuple[str, int, int, s
             short,
             f"{full}: expected {end - start} bases (0-based half-open) or {end - start + 1} (1-based inclusive) as its "
             f"name says, found {bases}",
-            "Mend the names, or set regions_from_names to False",
+            f"Mend the names, or {remedy}",
         )
     return match["chrom"], start, max(end, start + 1), match["strand"] or "."

@@ -11,7 +11,7 @@ from dragon_jax import dna
 from dragon_jax.data.dataset import Dataset, Task
 from dragon_jax.data.genome_config import GenomeConfig
 from dragon_jax.data.grid import Choice, Grid
-from dragon_jax.data.labels import PeakLabels, SignalLabels
+from dragon_jax.data.labels import PeakLabels, SignalLabels, refuse_log1p
 from dragon_jax.data.windows import Windows, apply_edge, around, touching
 from dragon_jax.errors import InputError, listing, nearest, show
 from dragon_jax.genome import aliases
@@ -184,7 +184,16 @@ class Labelled:
     def _profile(self, windows: Windows, tracks: list[Track]) -> np.ndarray:
         names, end = windows.names(), windows.start + windows.length
         values = np.stack([t.values(names, windows.start, end) for t in tracks], -1).astype(np.float32)
-        return np.log1p(values) if self.source.profile_log1p else values
+        if not self.source.profile_log1p:
+            return values
+        for column, track in enumerate(tracks):
+            refuse_log1p(
+                values[..., column],
+                track.path,
+                lambda i: f"window {names[i]}:{windows.start[i]}-{end[i]}",
+                "profile_log1p",
+            )
+        return np.log1p(values)
 
     def _chosen(self) -> dict[str, int]:
         """The contigs in use, in the genome's order."""
@@ -218,6 +227,8 @@ class Labelled:
         names = aliases.match(read(path).chroms, self.genome.contigs, how, where=(path, self.source.genome))
         signal = read(path, rename=names, uncovered=self.source.label.uncovered)
         signal.check(self.genome.contigs, self.source.genome)
+        taken_as = "0" if self.source.label.uncovered == "zero" else "not measured"
+        self._note({f"signal files whose uncovered bases count as {taken_as} (data.source.label.uncovered)": 1})
         return signal
 
     def _note(self, notes: Mapping[str, int]) -> None:

@@ -8,7 +8,7 @@ that do not count are those of the ENCODE-DREAM challenge.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import numpy as np
@@ -98,6 +98,10 @@ class PeakLabels:
                     f"'{show(track.task)}' of kind {track.kind} needs. Set its kind to binary, or value in data.source.label"
                 )
             self._values = values[order]
+            if rule.log1p:
+                start, end = peaks.start[order], peaks.end[order]
+                names = peaks.chrom[order]
+                refuse_log1p(self._values, track.path, lambda i: f"{names[i]}:{start[i]}-{end[i]}", "label.log1p")
 
     def __call__(self, windows: Windows, core: int) -> Float32[np.ndarray, " N"]:
         """Returns the target of each window, NaN where it is ambiguous or was not measured."""
@@ -170,4 +174,22 @@ class SignalLabels:
                 f"{show(self.track.path, 200)}, {names[row]}:{start[row]}-{end[row]}: expected counts, found "
                 f"{result[row]:g}. Set the kind of task '{show(self.track.task)}' to real"
             )
-        return np.log1p(result) if rule.log1p else result
+        if rule.log1p:
+            refuse_log1p(result, self.track.path, lambda i: f"{names[i]}:{start[i]}-{end[i]}", "label.log1p")
+            return np.log1p(result)
+        return result
+
+
+def refuse_log1p(values: np.ndarray, path: str, place: Callable[[int], str], setting: str) -> None:
+    """Refuses values `[N, ...]` of which log(1 + x) is no number, with the file and the place of the first row.
+
+    Args:
+        place: names the place of a row. setting: the field of `data.source` that asks for the logarithm.
+    """
+    wrong = values <= -1  # -1 itself would become minus infinity; NaN is not measured and stays so
+    if wrong.any():
+        row = int(np.argwhere(wrong)[0][0])
+        raise InputError(
+            f"{show(path, 200)}, {place(row)}: expected more than -1 for log(1 + x), found {values[wrong][0]:g}. "
+            f"Set data.source.{setting} to False, or mend the file"
+        )

@@ -16,6 +16,7 @@ SOURCES: dict[str, str] = {
     "grammar": "dragon_jax.data.grammar_source:GrammarSource",
     "table": "dragon_jax.data.table_source:TableSource",
     "fasta": "dragon_jax.data.fasta_source:FastaSource",
+    "arrays": "dragon_jax.data.array_source:ArraySource",
     "genome": "dragon_jax.data.genome_source:GenomeSource",
     "tfds": "dragon_jax.data.builders:TfdsSource",
 }

@@ -34,7 +34,7 @@ class SplitConfig:
         name: `hash` (shares `valid` and `test` by hash of the sequence), `folds` (k equal parts by the same hash),
             `column` (values of a text column of a table), `chromosome`, `chromosome_folds` (k parts of whole chromosomes
             with about equally many rows, or a published scheme), `loci` (shares `valid` and `test` by hash of the place
-            of groups of neighbours), or `files` (nothing is divided).
+            of groups of neighbours; negatives drawn from a genome go with the positives around them), or `files` (nothing is divided).
         valid, test: shares of the rows, for `hash`, or of the groups, for `loci`. A split that has its own file takes
             nothing from the others.
         column: for `column`, the column.

@@ -138,3 +138,8 @@ def touching(windows: Windows, intervals: Intervals, margin: int = 0) -> Bool[np
     # windows come block by block: of many intervals few lie anywhere near them
     near = (intervals.start < wide.end.max()) & (intervals.end > wide.start.min())
     return overlap_bases(wide, Intervals(intervals.chrom[near], intervals.start[near], intervals.end[near])) > 0
+
+
+def joined(a: Windows, b: Windows) -> Windows:
+    """Returns the windows of both, which have contigs and length in common; those of `a` first."""
+    return Windows(a.contigs, np.r_[a.chrom, b.chrom], np.r_[a.start, b.start], a.length)

@@ -76,7 +76,7 @@ class _Reader:
 
     def __init__(self, file: TextFile, kind: str, points: bool, noun: str, genome: str):
         least, most = _COLUMNS[kind]
-        remedy = "For plain BED pass --format=bed (windows are then centred on midpoints)" if kind != "bed" else ""
+        remedy = "For plain BED name the file .bed (windows are then centred on midpoints)" if kind != "bed" else ""
         self.lines = Lines(file, least, most, remedy)
         self.path, self.kind, self.points, self.noun, self.genome = file.name, kind, points, noun, genome
         self.notes = self.lines.notes
@@ -115,7 +115,7 @@ class _Reader:
                 verb = "lies" if absent == 1 else "lie"
                 raise InputError(
                     f"{absent:,} of {len(codes):,} {self.noun}s in {self.path} {verb} on contigs absent from {self.genome} "
-                    f"({listing(unknown)}). Pass --skip-missing-contigs to leave them out"
+                    f"({listing(unknown)}). Set data.source.missing_contigs=skip to leave them out"
                 )
             self.notes[f"{self.noun}s on contigs absent from {self.genome} left out"] = absent
             codes, lines, columns = codes[known], lines[known], {k: v[known] for k, v in columns.items()}

@@ -15,6 +15,7 @@ from dragon_jax.files import TextFile, locate
 from dragon_jax.genome import aliases
 from dragon_jax.genome.bbi import check_whole
 from dragon_jax.genome.columns import Lines, numbers
+from dragon_jax.genome.quiet import without_traces
 from dragon_jax.genome.sizes import check_sizes
 from dragon_jax.genome.track import Track, Uncovered, paint
 
@@ -87,13 +88,15 @@ class BigWig(Track):
     def _asked(self, ask: Callable[[], Any], what: str) -> Any:
         """Returns what the library answers; its errors, and panics of its compiled part, become a sentence of ours."""
         try:
-            return ask()
+            with without_traces():
+                return ask()
         except (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
             raise
         except BaseException as e:
             self._reader = None  # a panic may leave it unusable
+            found = "bytes that do not unpack" if type(e).__name__ == "PanicException" else show(e)
             raise InputError(
-                f"{self.path} is damaged: expected {what} in a readable bigWig file, found {show(e)}. Copy it again"
+                f"{self.path} is damaged: expected {what} in a readable bigWig file, found {found}. Copy it again"
             ) from e
 
     def _fill(self, chrom: str, start: int, end: int, buffer: np.ndarray) -> None:

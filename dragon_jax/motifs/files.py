@@ -86,7 +86,7 @@ def _told(text: Text) -> Literal["meme", "transfac", "matrices"]:
         return "transfac"
     raise InputError(
         f"cannot tell the motif format of {text.name}: expected a line 'MEME version 4', '>name' or 'AC name', "
-        f"found '{show(first)}'. Pass --format=meme, jaspar, pfm, pcm, transfac or encode"
+        f"found '{show(first)}'. Pass format=meme, jaspar, pfm, pcm, transfac or encode"
     )
 
 
@@ -108,7 +108,7 @@ def _unique(found: list[Found], text: Text, faults: Faults, rename: bool) -> lis
                 f"line {line}",
                 f"motif name '{show(motif.name)}' twice in {text.name}, lines {lines[motif.name]} and {line}: "
                 "expected unique names",
-                "Pass --rename-duplicates to add _2",
+                "Pass rename_duplicates=True to add _2",
             )
         else:
             count = 2

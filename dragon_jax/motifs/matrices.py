@@ -117,7 +117,7 @@ def _encode(record: _Record, place: Place) -> tuple[np.ndarray, list[int]]:
     for line, (letter, *tokens) in record.rows:
         if len(letter) != 1 or letter not in _IUPAC:
             said = f"expected a consensus letter and 4 numbers, found '{show(' '.join([letter, *tokens]))}'"
-            raise Refused(place.at(line), said, "Other matrices are read with --format=pfm")
+            raise Refused(place.at(line), said, "Other matrices are read with format=pfm")
         rows.append(numbers(tokens, place.at(line), "numbers after the consensus letter"))
     return np.array(rows), [line for line, _ in record.rows]
 
@@ -130,7 +130,7 @@ def _oriented(record: _Record, place: Place, form: MatrixFormat) -> tuple[np.nda
     if letters:
         if sorted(letters) != list("ACGT"):
             said = f"expected four rows named A, C, G and T, found rows named {show(', '.join(letters))}"
-            raise Refused(place, said, CUT_OFF if len(letters) < 4 else "For ENCODE text pass --format=encode")
+            raise Refused(place, said, CUT_OFF if len(letters) < 4 else "For ENCODE text pass format=encode")
         rows = [(line, _unbracketed(row[1:], place.at(line))) for line, row in record.rows]
         order = np.argsort(list(letters))
         return _stacked(rows, place)[order].T.copy(), [record.line] * len(rows[0][1])
@@ -141,7 +141,7 @@ def _oriented(record: _Record, place: Place, form: MatrixFormat) -> tuple[np.nda
         raise Refused(
             place,
             "it is 4 x 4, cannot tell rows from columns",
-            "Add the letters A C G T, or pass --format=jaspar (a row for each base) or --format=pcm (a row for each "
+            "Add the letters A C G T, or pass format=jaspar (a row for each base) or format=pcm (a row for each "
             "position)",
         )
     if width == 4 and (height != 4 or form == "pcm") and form != "jaspar":

@@ -172,7 +172,7 @@ class _Reader:
         if (np.abs(total - 1) > SUM_TOLERANCE + 1e-9).any():
             worst = int((np.abs(total - 1) > SUM_TOLERANCE + 1e-9).argmax())
             counts = total[worst] > 1.5
-            remedy = "These look like counts: use a PFM file or --format=pfm" if counts else "Correct the row"
+            remedy = "These look like counts: use a PFM file or format=pfm" if counts else "Correct the row"
             raise Refused(place.at(rows[worst][0]), f"row sums to {total[worst]:.6}, expected 1", remedy)
         refuse_cut(self.text, place, rows[-1][0], matrix, [t for _, row in rows for t in row])
         probabilities, notes = renormalised(matrix)

@@ -148,13 +148,15 @@ class RunDir:
         Raises:
             InputError: another living process writes here.
         """
+        made = [p for p in (self.path, *self.path.parents) if not p.exists()]
         self.prepare()
         note, token, gone = "", uuid.uuid4().hex, set()
         lease = self["lease.json"]
         while not _create(lease, token):
             holder = _holder(lease)
             if holder is None:
-                continue  # it was let go between our two looks
+                self.prepare()  # it was let go between our two looks, perhaps with its folder
+                continue
             if _alive(holder, lease):
                 since = time.strftime("%H:%M", time.localtime(holder["since"]))
                 age = max(0, round(time.time() - holder["beat"]))
@@ -180,6 +182,8 @@ class RunDir:
             with contextlib.suppress(OSError):
                 if (_holder(lease) or {}).get("token") == token:
                     lease.unlink()
+                for folder in made:  # of a refused command nothing stays; a folder with anything in it does
+                    folder.rmdir()
 
 
 def _identity() -> dict[str, Any]:

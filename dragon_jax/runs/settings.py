@@ -119,7 +119,7 @@ def template(model: str, source: str, **model_fields: Any):
 
     Args:
         model: name of a network or baseline; `model_fields` replace its defaults.
-        source: name of a data source (`simulation`, `grammar`, `table`, `fasta`, `genome`, `tfds`).
+        source: name of a data source (`simulation`, `grammar`, `table`, `fasta`, `arrays`, `genome`, `tfds`).
 
     Raises:
         InputError: unknown names.

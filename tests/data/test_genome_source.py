@@ -79,6 +79,70 @@ def test_a_copy_on_another_chromosome_leaves_the_less_protected_split(files):
         config(folder, split={"duplicates": "refuse"}).load(0)
 
 
+def test_a_copy_moves_to_the_most_protected_split_that_has_one(files):
+    folder, _, _ = files
+    dropped = config(folder).load(0, ("train", "valid", "test")).parts
+    fields = {"duplicates": "group", "overlaps": "drop"}
+    loaded = config(folder, split=fields).load(0, ("train", "valid", "test"))
+    parts = loaded.parts
+    moved = {"chrII:1000-1100", "chrII:1050-1150", "chrII:1100-1200"}
+    assert set(parts["test"].ids.tolist()) == set(dropped["test"].ids.tolist()) | moved
+    assert loaded.notes["copies moved out of train"] == 3
+    beside = {"chrII:950-1050", "chrII:1150-1250"}  # they share bases with windows that are test now
+    assert set(dropped["train"].ids.tolist()) - set(parts["train"].ids.tolist()) == beside
+    assert loaded.notes["windows dropped from train that overlap test"] == 2
+    assert parts["valid"].ids.tolist() == dropped["valid"].ids.tolist()
+    with pytest.raises(InputError, match=r"2 windows of 'train' overlap 'test' \(first: chrII:950-1050\)"):
+        config(folder, split={"duplicates": "group"}).load(0)
+
+
+def test_families_that_move_take_no_overlaps_along(files):
+    folder, bases, _ = files
+    near = bases["chrI"][1980:2080].copy()
+    near[np.arange(5, 100, 20)] = 4
+    bases["chrIV"][990:1090] = near
+    (folder / "genome.fa").write_text("".join(f">{name}\n{dna.decode(codes)}\n" for name, codes in bases.items()))
+    split = {"near_duplicates": "group", "similarity": 0.9, "overlaps": "drop"}
+    parts = config(folder, split=split, stride=90).load(0, ("train", "valid", "test")).parts
+    assert "chrI:1980-2080" in parts["test"].ids
+    spans = [
+        Intervals(d.regions.chrom.astype(str), d.regions.start.astype(np.int64), d.regions.end.astype(np.int64))
+        for d in parts.values()
+    ]
+    for i, one in enumerate(spans):
+        for other in spans[i + 1 :]:
+            assert not overlap_bases(one, other).any()
+
+
+@pytest.mark.parametrize("gap", [0, 30])
+def test_matched_negatives_go_with_the_loci_around_them(files, gap):
+    folder, _, peaks = files
+    split = {
+        "name": "loci",
+        "valid_values": (),
+        "test_values": (),
+        "valid": 0.3,
+        "test": 0.3,
+        "gap": gap,
+        "distance": 50,
+    }
+    negatives = {"name": "matched", "gc_tolerance": 0.3}
+    opened = config(folder, negatives, split, windows="peaks", stride=10).open(0)
+    parts = {name: gathered(rows) for name, rows in opened.parts.items()}
+    assert set(parts) == {"train", "valid", "test"} and not any("overlap" in note for note in opened.notes)
+    rows = [
+        (c, s, e, n)
+        for n, d in parts.items()
+        for c, s, e in zip(d.regions.chrom, d.regions.start, d.regions.end, strict=True)
+    ]
+    for a in rows:
+        for b in rows:
+            if a[3] != b[3] and a[0] == b[0]:
+                assert a[2] + gap <= b[1] or b[2] + gap <= a[1]
+    for data in parts.values():
+        assert 0.9 <= (data.targets.max(1) == 1).mean() * 2 <= 1.1
+
+
 def test_rows_are_the_same_in_any_chunks(files):
     folder, _, _ = files
     opened = config(folder).open(0)
@@ -147,6 +211,17 @@ def test_profiles_and_signal_tasks_come_from_the_same_place(files):
         start = int(data.regions.start[row])
         np.testing.assert_allclose(data.inputs["cuts"][row, :, 0], signal["chrIII"][start : start + 100])
         np.testing.assert_allclose(data.targets[row, 0], signal["chrIII"][start + 25 : start + 75].mean(), rtol=1e-6)
+
+
+def test_profiles_whose_logarithm_is_no_number_are_refused(files):
+    folder, _, _ = files
+    (folder / "x.bedgraph").write_text("chrIII\t0\t700\t3\nchrIII\t700\t701\t-2\n")
+    fields = {"profiles": {"x": (str(folder / "x.bedgraph"),)}}
+    assert config(folder, **fields).load(0).parts["valid"].inputs["x"].min() == -2
+    with pytest.raises(
+        InputError, match=r"x.bedgraph, window chrIII:650-750: expected more than -1 for log\(1 \+ x\), found -2"
+    ):
+        config(folder, **fields, profile_log1p=True).load(0)
 
 
 def test_a_table_of_tracks_names_kinds_and_paths_beside_itself(files):

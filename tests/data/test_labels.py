@@ -121,6 +121,25 @@ def test_signal_labels_summarise_the_core(tmp_path, summary):
             assert np.isnan(value)  # the file does not name b and c
 
 
+@pytest.mark.parametrize("value", [-1, -1.5])
+def test_logarithms_that_are_no_number_are_refused(tmp_path, value):
+    path = tmp_path / "x.bedgraph"
+    path.write_text(f"a\t0\t500\t-0.5\na\t500\t600\t{value}\n")
+    windows = tile({"a": 1000}, 60, 100)
+    labels = SignalLabels(Track("t", str(path), "real"), read_bedgraph(path), LabelRule(log1p=True))
+    assert labels(windows.take(slice(0, 3)), 20) == pytest.approx(np.log(0.5))
+    with pytest.raises(
+        InputError, match=rf"x.bedgraph, a:520-540: expected more than -1 for log.* found {value}. Set data."
+    ):
+        labels(windows, 20)
+    found = peaks()
+    found.score[7] = value
+    place = f"{found.chrom[7]}:{found.start[7]}-{found.end[7]}"
+    with pytest.raises(InputError, match=rf"t.bed, {place}: expected more than -1 for log.* found {value}"):
+        label(found, LabelRule(log1p=True), windows, 20, "real")
+    label(found, LabelRule(log1p=True), windows, 20)  # no value is read of a binary task
+
+
 def test_negative_counts_are_refused(tmp_path):
     path = tmp_path / "x.bedgraph"
     path.write_text("a\t0\t1000\t-1\n")

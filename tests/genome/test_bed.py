@@ -225,7 +225,7 @@ def test_refusals(tmp_path, monkeypatch, data, sentence, size):
     assert [p.name for p in tmp_path.iterdir()] == ["peaks.bed"]
 
 
-BED_INSTEAD = "For plain BED pass --format=bed (windows are then centred on midpoints)"
+BED_INSTEAD = "For plain BED name the file .bed (windows are then centred on midpoints)"
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ class TestGenome:
         path = tmp_path / "peaks.bed"
         assert refusal(path, data, contigs=GENOME, genome="genome.fa") == (
             "3 of 5 intervals in peaks.bed lie on contigs absent from genome.fa (chrUn, chrM). "
-            "Pass --skip-missing-contigs to leave them out"
+            "Set data.source.missing_contigs=skip to leave them out"
         )
         x = read_bed(path, contigs=GENOME, genome="genome.fa", missing="skip")
         assert rows(x) == [("chr1", 1, 2), ("chr2", 3, 4)]

@@ -55,7 +55,7 @@ def refused(here, text: str | bytes, sentence: str, **options) -> None:
         (
             HEAD + MATRIX + ROW + "5 5 5 5\n",
             "motif 'CTCF' in m.txt, line 6: row sums to 20.0, expected 1. These look like counts: use a PFM file or "
-            "--format=pfm",
+            "format=pfm",
         ),
         (
             HEAD + MATRIX + "0.25 0.25 0.25 0.2\n" + ROW,
@@ -103,7 +103,7 @@ def refused(here, text: str | bytes, sentence: str, **options) -> None:
         ("MEME version 4\nMOTIF \n", "motif without a name in m.txt, line 2"),
         (
             HEAD + MATRIX + ROW * 2 + "MOTIF CTCF\n" + MATRIX + ROW * 2,
-            "motif name 'CTCF' twice in m.txt, lines 3 and 7: expected unique names. Pass --rename-duplicates to add _2",
+            "motif name 'CTCF' twice in m.txt, lines 3 and 7: expected unique names. Pass rename_duplicates=True to add _2",
         ),
         (
             HEAD.replace("MOTIF", "Background letter frequencies\nA 0.5 C 0.5 G 0.5 T 0.5\nMOTIF"),
@@ -144,7 +144,7 @@ def test_meme(here, text, sentence):
         (
             ">a\n" + "1 2 3 4\n" * 4,
             "matrix 'a' in m.txt, line 1: it is 4 x 4, cannot tell rows from columns. Add the letters A C G T, or pass "
-            "--format=jaspar",
+            "format=jaspar",
         ),
         (
             ">a\n0.5 0.5 0 0\n0.5 0.2 0.2 0\n",
@@ -170,7 +170,7 @@ def test_meme(here, text, sentence):
         (">\n1 2 3 4\n", "header without a name in m.txt, line 1: expected '>name', found '>'. Name the matrix"),
         (
             ">a\n1 2 3 4\n>a\n1 2 3 4\n",
-            "motif name 'a' twice in m.txt, lines 1 and 3: expected unique names. Pass --rename",
+            "motif name 'a' twice in m.txt, lines 1 and 3: expected unique names. Pass rename",
         ),
         (">a\nMKLV\n", "expected a number, found 'MKLV', not a number"),
         (
@@ -243,7 +243,7 @@ def test_explicit_orientation(here):
         ),
         (
             TRANSFAC * 2,
-            "motif name 'M1' twice in m.txt, lines 1 and 7: expected unique names. Pass --rename-duplicates",
+            "motif name 'M1' twice in m.txt, lines 1 and 7: expected unique names. Pass rename_duplicates=True",
         ),
         ("VV version\n//\n", "no motif in m.txt: expected a line 'AC name', found 2 lines without one"),
     ],
@@ -266,7 +266,7 @@ def test_transfac(here, text, sentence):
             "<!DOCTYPE html>\n",
             "cannot tell the motif format of m.txt: expected a line 'MEME version 4', '>name' or 'AC name', ",
         ),
-        ("1 2 3 4\n", "found '1 2 3 4'. Pass --format=meme, jaspar, pfm, pcm, transfac or encode"),
+        ("1 2 3 4\n", "found '1 2 3 4'. Pass format=meme, jaspar, pfm, pcm, transfac or encode"),
         (b">caf\xe9\n1 2 3 4\n", "byte 0xe9 in m.txt, line 1: expected UTF-8 text"),
         (
             ">a\r1 2 3 4\r",

@@ -27,6 +27,18 @@ def lease_of(pid, host=None, started="", beat=None):
     }
 
 
+def test_a_refused_run_leaves_no_folder_that_it_made(tmp_path):
+    (tmp_path / "there").mkdir()
+    for name, left in (("new/deep/a", []), ("there", ["there"]), ("there/a", ["there"])):
+        with pytest.raises(InputError), RunDir(tmp_path / name).claim():
+            assert (tmp_path / name / "lease.json").exists()
+            raise InputError("bad data")
+        assert sorted(p.name for p in tmp_path.rglob("*")) == sorted({"there", *left})
+    with RunDir(tmp_path / "kept" / "a").claim():
+        (tmp_path / "kept" / "a" / "config.json").write_text("{}")
+    assert (tmp_path / "kept" / "a" / "config.json").exists()
+
+
 def test_a_second_writer_is_refused_with_host_process_and_age(tmp_path):
     run = RunDir(tmp_path / "a")
     with run.claim() as note:
