@@ -21,11 +21,13 @@ def get_config(model: str = "hybrid"):
     c.data.split.valid_values, c.data.split.test_values = ("chrX", "chrV"), ("chrIV",)
     c.data.negatives.name = "matched"
     if model == "hybrid":
-        c.model.filters, c.model.pool_width, c.model.dilations, c.model.dense, c.model.word_dim = 64, 4, (1, 1), (), 64
-        c.model.bins, c.model.whole, c.model.dropout, c.model.word_dropout = 5, True, 0.3, 0.3
+        c.model.filters, c.model.width, c.model.pool_width, c.model.dilations = 96, 12, 10, (1,)
+        c.model.bins, c.model.whole, c.model.dropout, c.model.dense = 3, True, 0.2, ()
+        c.model.word_dim, c.model.word_scale, c.model.word_dropout = 64, 0.3, 0.1
         c.augment.mutate, c.augment.shift = 0.05, 20
         c.optim.learning_rate, c.optim.schedule, c.optim.weight_decay, c.optim.ema = 5e-3, "cosine", 0.05, 0.99
-        c.train.batch_size, c.train.epochs, c.train.monitor, c.train.patience = 256, 6.0, "auroc", 0
+        c.optim.warmup_fraction, c.optim.clip_norm, c.train.motif_start = 0.1, 1.0, 0.8
+        c.train.batch_size, c.train.epochs, c.train.monitor, c.train.patience = 256, 5.0, "auprc", 0
     else:
         c.model.kind, c.model.strengths = "linear", (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3)
     return c
