@@ -18,12 +18,12 @@ def get_config(model: str = "hybrid"):
     c.data.split.name, c.data.split.duplicates = "chromosome", "drop"
     c.data.split.valid_values, c.data.split.test_values = ("chrX", "chrV"), ("chrIV",)
     if model == "hybrid":
-        c.model.filters, c.model.pool_width, c.model.dilations, c.model.dense = 32, 10, (1, 2), ()
-        c.model.bins, c.model.whole, c.model.dropout = 5, True, 0.2
+        c.model.update(filters=32, pool_width=10, dilations=(1, 2), dense=(), bins=5, whole=True, dropout=0.2)
         c.model.word_dim, c.model.word_scale, c.augment.shift = 16, 0.1, 10
-        c.optim.learning_rate, c.optim.schedule, c.optim.weight_decay, c.optim.ema = 3e-3, "cosine", 0.01, 0.99
-        c.optim.warmup_fraction, c.optim.clip_norm, c.train.motif_start = 0.1, 1.0, 0.5
-        c.train.batch_size, c.train.epochs, c.train.monitor, c.train.patience = 256, 4.0, "pearson", 0
+        c.optim.update(
+            learning_rate=3e-3, schedule="cosine", weight_decay=0.01, ema=0.99, warmup_fraction=0.1, clip_norm=1.0
+        )
+        c.train.update(batch_size=256, epochs=4.0, monitor="pearson", patience=0, motif_start=0.5)
     else:
         c.model.strengths = (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3)
     return c

@@ -21,13 +21,13 @@ def get_config(model: str = "hybrid"):
     c.data.split.valid_values, c.data.split.test_values = ("chrX", "chrV"), ("chrIV",)
     c.data.negatives.name = "matched"
     if model == "hybrid":
-        c.model.filters, c.model.width, c.model.pool_width, c.model.dilations = 96, 12, 10, (1,)
-        c.model.bins, c.model.whole, c.model.dropout, c.model.dense = 3, True, 0.2, ()
+        c.model.update(filters=96, width=12, pool_width=10, dilations=(1,), bins=3, whole=True, dropout=0.2, dense=())
         c.model.word_dim, c.model.word_scale, c.model.word_dropout = 64, 0.3, 0.1
         c.augment.mutate, c.augment.shift = 0.05, 20
-        c.optim.learning_rate, c.optim.schedule, c.optim.weight_decay, c.optim.ema = 5e-3, "cosine", 0.05, 0.99
-        c.optim.warmup_fraction, c.optim.clip_norm, c.train.motif_start = 0.1, 1.0, 0.8
-        c.train.batch_size, c.train.epochs, c.train.monitor, c.train.patience = 256, 5.0, "auprc", 0
+        c.optim.update(
+            learning_rate=5e-3, schedule="cosine", weight_decay=0.05, ema=0.99, warmup_fraction=0.1, clip_norm=1.0
+        )
+        c.train.update(batch_size=256, epochs=5.0, monitor="auprc", patience=0, motif_start=0.8)
     else:
         c.model.kind, c.model.strengths = "linear", (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3)
     return c

@@ -149,6 +149,20 @@ def test_an_environment_of_the_users_is_kept(project):
     assert (folder / "mine").exists()
 
 
+def test_an_activated_environment_is_made_anew_without_its_own_python(project):
+    """Its Python is deleted on the way, so it cannot be the one that makes the new environment."""
+    project.run()
+    inside = project.root / ".venv" / "bin"
+    (inside / "python3").symlink_to(sys.executable)
+    pins = project.root / "scripts" / "requirements" / f"py{VERSION}.txt"
+    pins.write_text(pins.read_text() + "one-more==1.0\n")
+    project.calls()
+    code, said = project.run(PATH=f"{inside}{os.pathsep}{project.tools}{os.pathsep}{os.environ['PATH']}")
+    assert code == 0 and said.endswith("setup: ready\n")
+    asked = next(line for line in project.log.read_text().splitlines() if line.startswith("venv "))
+    assert f"--python {project.tools}" in asked and f"--python {inside}" not in asked
+
+
 def test_extras_are_remembered(project):
     project.run()
     project.calls()
