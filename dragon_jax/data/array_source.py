@@ -13,7 +13,7 @@ from dragon_jax.data.containers import Container, open_container
 from dragon_jax.data.dataset import Dataset, Kind, Task
 from dragon_jax.data.lengths import text_array
 from dragon_jax.data.numpy_files import Npy
-from dragon_jax.data.table_source import check_parts, check_tasks
+from dragon_jax.data.table_source import check_lengths, check_parts, check_tasks
 from dragon_jax.errors import InputError, listing, nearest, show
 
 _USUAL = {"names": "names", "regions": "regions", "tasks": "tasks"}
@@ -76,13 +76,7 @@ class ArraySource:
         """
         parts = {part: self._load(part) for part in self.paths}
         check_tasks(parts)
-        lengths = {part: data.length for part, data in parts.items()}
-        if len(set(lengths.values())) > 1:
-            found = ", ".join(f"{length} in {self.paths[part]}" for part, length in lengths.items())
-            raise InputError(
-                f"sequences of several lengths: expected one length in all files, found {show(found, 300)}. Crop or pad "
-                "them to one length"
-            )
+        check_lengths(parts, self.paths, "Crop or pad them to one length")
         return parts
 
     def _load(self, part: str) -> Dataset:

@@ -95,13 +95,7 @@ class TableSource:
         check_tasks(parts)
         if not any(part in SPLITS for part in parts) or len(parts) == 1:
             return parts
-        lengths = {part: data.length for part, data in parts.items()}
-        if len(set(lengths.values())) > 1:
-            found = ", ".join(f"{length} in {self.paths[part]}" for part, length in lengths.items())
-            raise InputError(
-                f"sequences of several lengths: expected one length in all files, found {show(found, 300)}. "
-                "Set length and fit"
-            )
+        check_lengths(parts, self.paths, "Set length and fit")
         return parts
 
     def _load(self, part: str, keep: str | None) -> Dataset:
@@ -198,3 +192,16 @@ def check_tasks(parts: dict[str, Dataset]) -> None:
                 f"tasks of {first!r} and {other!r}: expected the same label columns, found {found}. "
                 "Name them in label_columns"
             )
+
+
+def check_lengths(parts: Mapping[str, Dataset], paths: Mapping[str, str], mend: str) -> None:
+    """Refuses files whose sequences differ in length between them.
+
+    Raises:
+        InputError: with the length in each file; `mend` says what to do.
+    """
+    if len({data.length for data in parts.values()}) > 1:
+        found = ", ".join(f"{data.length} in {paths[part]}" for part, data in parts.items())
+        raise InputError(
+            f"sequences of several lengths: expected one length in all files, found {show(found, 300)}. {mend}"
+        )
