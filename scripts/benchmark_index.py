@@ -7,8 +7,9 @@
 Windows of 200 bases lie 20 apart on 8 contigs of a random genome; one task has a peak every 10,000 bases or so; two
 contigs are valid and test. Each stage runs in a process of its own: `read` reads the FASTA file for the first time,
 `open` decides which windows stand in which split (edges, unknown bases, copies between splits), `prepare` is the whole
-of `dragon prepare`, files written. Peak is the largest resident memory that the system saw (`ru_maxrss`); its anonymous
-part, and the part that is the mapped genome and libraries and can be dropped at any time, are read 50 times a second.
+of `dragon prepare`, files written. Peak is the largest resident memory that the system saw (`VmHWM` in
+`/proc/self/status`; `ru_maxrss` may be that of the process which started this one); its anonymous part, and the part
+that is the mapped genome and libraries and can be dropped at any time, are read 50 times a second.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -61,15 +61,19 @@ class Watch(threading.Thread):
 
     def __init__(self):
         super().__init__(daemon=True)
-        self.largest = {"RssAnon": 0, "RssFile": 0}
+        self.largest = {"RssAnon": 0, "RssFile": 0, "VmHWM": 0}
         self.ended = threading.Event()
 
     def run(self) -> None:
         while not self.ended.wait(0.02):
-            for line in Path("/proc/self/status").read_text().splitlines():
-                name, _, value = line.partition(":")
-                if name in self.largest:
-                    self.largest[name] = max(self.largest[name], int(value.split()[0]))
+            self.look()
+
+    def look(self) -> None:
+        """Takes note of the memory at this moment, and of its peak so far, which the system keeps."""
+        for line in Path("/proc/self/status").read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name in self.largest:
+                self.largest[name] = max(self.largest[name], int(value.split()[0]))
 
 
 def stage(name: str, folder: Path) -> dict[str, Any]:
@@ -92,10 +96,11 @@ def stage(name: str, folder: Path) -> dict[str, Any]:
         prepare({"data": config(folder)}, folder / "prepared", name="index")
     seconds = time.perf_counter() - started
     watch.ended.set()
-    usage = resource.getrusage(resource.RUSAGE_SELF)
+    watch.join()
+    watch.look()
     return {
         "seconds": seconds,
-        "peak_mb": usage.ru_maxrss / 1000,
+        "peak_mb": watch.largest["VmHWM"] / 1000,
         "anonymous_mb": watch.largest["RssAnon"] / 1000,
         "mapped_mb": watch.largest["RssFile"] / 1000,
         "rows": rows,

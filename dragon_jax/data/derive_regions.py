@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import re
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import numpy as np
 from dragon_jax.data.derive_rows import Sources, Words, lines_of
 from dragon_jax.genome.algebra import covers, largest_overlap
 from dragon_jax.genome.intervals import Intervals, text_array
+from dragon_jax.genome.quiet import without_traces
 
 _PLACE = re.compile(r"([^\s:>]+):(\d+)-(\d+)")
 _PEAKS = re.compile(r"ChIPseq\.([^.]+)\.([^.]+)\.")
@@ -73,7 +75,13 @@ def cut_sites(words: Words, sources: Sources, target: Path) -> None:
         for name in sorted(sizes)
         for i in np.flatnonzero(counts[name])
     )
-    pybigtools.open(str(target), "w").write(sizes, values)
+    try:
+        with without_traces():
+            pybigtools.open(str(target), "w").write(sizes, values)
+    except BaseException as e:
+        if type(e).__name__ != "PanicException":  # no Exception: the compiled part breaks off where it cannot write
+            raise
+        raise OSError(errno.EIO, "that the bigWig library broke off. Is the disk full?") from e
 
 
 def sequences(words: Words, sources: Sources) -> Iterator[bytes]:

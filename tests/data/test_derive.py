@@ -208,7 +208,7 @@ def test_a_full_disk_while_making_is_one_sentence(tmp_path):
     put(tmp_path, "f", "".join(f"chrI\t{i * 7 % 49_000}\t{i % 1000 + 49_000}\n" for i in range(20_000)))
     full, damaged = (
         "RunError the disk is full: {} needs room",
-        "InputError cannot write {}: .* damaged .*Is the disk full",
+        "InputError cannot write {}: .*(damaged|broke off).*Is the disk full",  # whichever of its threads is first
     )
     for name, recipe, text in (("x.bed", "rows_without chrII", full), ("x.bw", "cut_sites chrII", damaged)):
         words = [sys.executable, "-c", textwrap.dedent(code), name, recipe]
