@@ -39,7 +39,7 @@ def subsets(x: np.ndarray, most: int) -> np.ndarray:
 def likelihood(plant: Plant, one: list[tuple[np.ndarray, np.ndarray]], length: int, widths: list[int]) -> np.ndarray:
     """Probability of sequences with a plant over that of background, `[N]`."""
     if len(plant.motifs) == 2:
-        if plant.orientation != "same" or plant.order != "fixed" or plant.both_strands:
+        if plant.orientation != "same" or plant.order != "fixed":
             raise ValueError("the likelihood is written out for pairs in one orientation and order")
         a, b = plant.motifs
         least, most = plant.spacing
@@ -48,6 +48,9 @@ def likelihood(plant: Plant, one: list[tuple[np.ndarray, np.ndarray]], length: i
             count = length - widths[a] - gap - widths[b] + 1
             second = widths[a] + gap
             terms.append((one[a][0][:, :count] * one[b][0][:, second : second + count]).mean(1))
+            if plant.both_strands:  # read from the other strand, the second motif comes first
+                first = widths[b] + gap
+                terms.append((one[b][1][:, :count] * one[a][1][:, first : first + count]).mean(1))
         return np.mean(terms, 0)
     (m,) = plant.motifs
     forward, reverse = one[m]

@@ -25,7 +25,17 @@ from dragon_jax.runs.provenance import cores, versions
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent.parent / "configs" / "motif_grammar.py"
-VARIANTS = ("TAL1", "CTCF", "ZNF143", "SIX5", "density", "localisation", "multitask", "heterodimer")
+VARIANTS = (
+    "TAL1",
+    "CTCF",
+    "ZNF143",
+    "SIX5",
+    "density",
+    "localisation",
+    "multitask",
+    "heterodimer",
+    "heterodimer_strandless",
+)
 # Test auROC of the single runs that DragoNN's tutorials store; the multi-task and the heterodimer network did not train.
 CLASSIC = {
     ("TAL1", "bound"): 0.924, ("CTCF", "bound"): 0.958, ("ZNF143", "bound"): 0.961, ("SIX5", "bound"): 0.827,
@@ -104,7 +114,7 @@ def markdown(table: pd.DataFrame) -> str:
     for r in table.itertuples():
         spread = f" ± {r.interval:.4f}" if r.seeds > 1 else ""
         lines.append(
-            f"| {r.variant} | {r.task} | {r.classic:.3f} | {r.test_auroc:.4f}{spread} | {r.lowest:.4f} | {r.ceiling:.4f} |"
+            f"| {r.variant} | {r.task} | {'' if np.isnan(r.classic) else f'{r.classic:.3f}'} | {r.test_auroc:.4f}{spread} | {r.lowest:.4f} | {r.ceiling:.4f} |"
         )
     return "\n".join(lines)
 
