@@ -24,23 +24,33 @@ from dragon_jax.errors import InputError
 def audited(
     labelled: Labelled, parts: dict[str, Choice], split: SplitConfig, notes: dict[str, int]
 ) -> dict[str, Choice]:
-    """The parts without windows that overlap or repeat those of a more protected split.
+    """Returns the parts without windows that overlap or repeat those of a more protected split.
+
+    Args:
+        labelled: where bases come from. split: what to do with such windows.
+        parts: the windows of each split, chosen from the same grid or list.
+        notes: gets the counts of windows dropped and moved.
 
     Raises:
         InputError: there are some and the config says to refuse, or a split is left empty.
     """
     parts = _without_overlaps(parts, split, notes)
     parts = _without_copies(labelled, parts, split, notes)
+    _check_rows_left(parts)
     if split.near_duplicates != "ignore":
         parts = _unlike(labelled, parts, split, notes)
     if "group" in (split.duplicates, split.near_duplicates):  # windows that were moved may overlap others now
         parts = _without_overlaps(parts, split, notes)
+        _check_rows_left(parts)
+    return parts
+
+
+def _check_rows_left(parts: dict[str, Choice]) -> None:
     for name, part in parts.items():
         if not len(part):
             raise InputError(
                 f"split {name!r} is empty: every window of it occurs in another split too. Change data.split"
             )
-    return parts
 
 
 def _without_overlaps(parts: dict[str, Choice], split: SplitConfig, notes: dict[str, int]) -> dict[str, Choice]:
@@ -85,34 +95,31 @@ def _without_copies(
     """The parts without copies of a window in two of them: dropped from the weaker, or moved to the strongest."""
     order = [name for name in PROTECTED if name in parts]
     result = dict(parts)
-    own: dict[str, np.ndarray] = {}  # digests of the splits that others must not repeat; train is not among them
-    moved: dict[str, list[Windows]] = {name: [] for name in order}
+    taken: list[np.ndarray] = []  # sorted digests of each split that others must not repeat; train is not among them
     for name in order:
         before = parts[name]
-        digest = np.zeros(len(before) if name != order[-1] else 0, np.uint64)
-        taken = np.sort(np.concatenate([np.zeros(0, np.uint64), *own.values()]))
-        result[name] = before.where(functools.partial(_original, labelled, taken, digest))
-        count = len(before) - len(result[name])
-        if count and split.duplicates == "refuse":
+        own = np.zeros(len(before) if name != order[-1] else 0, np.uint64)
+        result[name] = before.where(functools.partial(_original, labelled, taken, own))
+        own.sort()
+        copies = _outside(before, result[name])
+        if len(copies) and split.duplicates == "refuse":
             raise InputError(
-                f"{count:,} windows of {name!r} occur in a more protected split too, as a copy or reverse "
+                f"{len(copies):,} windows of {name!r} occur in a more protected split too, as a copy or reverse "
                 f"complement (first: {_first_outside(before, result[name])}): expected each on one side. "
                 "Set data.split.duplicates to drop or group"
             )
-        if count:
-            notes[f"copies {'moved out of' if split.duplicates == 'group' else 'dropped from'} {name}"] = count
-        if count and split.duplicates == "group":
-            left = _outside(before, result[name]).gathered()
-            keys = _digests(labelled, left)
-            for strong, theirs in own.items():  # the strongest first: whoever has it there stays there
-                here = np.isin(keys, theirs)
-                moved[strong].append(left.take(here))
-                left, keys = left.take(~here), keys[~here]
-        own[name] = digest
-    for name, pieces in moved.items():
-        if pieces:
-            all_ = functools.reduce(joined, pieces, result[name].gathered())
-            result[name] = Choice.every(all_.take(all_.order()))
+        if len(copies):
+            notes[f"copies {'moved out of' if split.duplicates == 'group' else 'dropped from'} {name}"] = len(copies)
+        if split.duplicates == "group":
+            # the parts are bits over the same windows, so to move one is to set its bit elsewhere
+            for strong, held in zip(
+                order, taken, strict=False
+            ):  # the strongest first: whoever has it there stays there
+                rest = copies.where(functools.partial(_original, labelled, [held], np.zeros(0, np.uint64)))
+                moved = _outside(copies, rest)
+                result[strong] = Choice(before.source, result[strong].bits | moved.bits)
+                copies = rest
+        taken.append(own)
     return {name: result[name] for name in parts}
 
 
@@ -124,16 +131,18 @@ def _digests(labelled: Labelled, windows: Windows) -> np.ndarray:
     return labelled.measure(windows, lambda codes: digests(codes, size=8).view(np.uint64).ravel()).astype(np.uint64)
 
 
-def _original(labelled: Labelled, taken: np.ndarray, own: np.ndarray, block: Windows, before: int) -> np.ndarray:
+def _original(labelled: Labelled, taken: list[np.ndarray], own: np.ndarray, block: Windows, before: int) -> np.ndarray:
     """Which windows have no digest that is taken; puts the digests into `own`, where there is room for them."""
-    if not len(taken) and not len(own):
-        return np.ones(len(block), bool)
+    result = np.ones(len(block), bool)
+    held = [keys for keys in taken if len(keys)]
+    if not held and not len(own):
+        return result
     found = _digests(labelled, block)
     if len(own):
         own[before : before + len(block)] = found
-    if not len(taken):
-        return np.ones(len(block), bool)
-    return taken[np.minimum(np.searchsorted(taken, found), len(taken) - 1)] != found
+    for keys in held:
+        result &= keys[np.minimum(np.searchsorted(keys, found), len(keys) - 1)] != found
+    return result
 
 
 def _outside(before: Choice, after: Choice) -> Choice:

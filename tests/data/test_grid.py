@@ -65,7 +65,17 @@ def cases(folder):
             "split": by_name,
             "negatives": matched | {"match_repeats": True},
         },
+        "matched by loci": {
+            "source": source | {"windows": "peaks", "stride": 11},
+            "split": loci | {"distance": 30, "gap": 9},
+            "negatives": matched | {"gc_tolerance": 0.3},
+        },
         "near copies": {"source": source | {"stride": 60}, "split": by_name | {"near_duplicates": "drop"}},
+        "copies together": {"source": source, "split": by_name | {"duplicates": "group", "overlaps": "drop"}},
+        "near copies together": {
+            "source": source | {"stride": 60},
+            "split": by_name | {"near_duplicates": "group", "overlaps": "drop"},
+        },
     }  # fmt: skip
 
 
@@ -98,7 +108,18 @@ ROWS = {
         "valid": (46, "c7667c1e3ccb"),
         "test": (102, "b6ddc66ef42a"),
     },
+    "matched by loci": {"train": (124, "5ad1c6c2ce24"), "valid": (96, "516e31403c7b"), "test": (32, "b934444cbbe2")},
     "near copies": {"train": (260, "fe90522787a0"), "valid": (69, "75b6f4d32e8e"), "test": (116, "a119cfc70534")},
+    "copies together": {
+        "train": (2205, "4eb6406271d2"),
+        "valid": (571, "175ea69cb703"),
+        "test": (1067, "f7b3c0575fa6"),
+    },
+    "near copies together": {
+        "train": (260, "fe90522787a0"),
+        "valid": (69, "75b6f4d32e8e"),
+        "test": (126, "78f66c7c7ea3"),
+    },
 }
 NOTES = {
     "bins": {
@@ -127,6 +148,19 @@ NOTES = {
         "near-duplicates dropped from valid": 4,
         "near-duplicates dropped from train": 6,
     },
+    "matched by loci": {"windows dropped with over 50 % unknown bases": 57},
+    "copies together": {
+        "windows dropped with over 50 % unknown bases": 85,
+        "copies moved out of valid": 34,
+        "copies moved out of train": 49,
+        "windows dropped from valid that overlap test": 16,
+        "windows dropped from train that overlap test": 16,
+    },
+    "near copies together": {
+        "windows dropped with over 50 % unknown bases": 10,
+        "near-duplicates moved out of valid": 4,
+        "near-duplicates moved out of train": 6,
+    },
 }
 
 
@@ -146,6 +180,25 @@ def test_rows_and_notes_are_those_of_a_list_of_all_windows(folder, name):
     assert rows == ROWS[name]
     later = ("genome bases", "signal files whose uncovered")  # notes that the old code did not have
     assert {k: n for k, n in notes.items() if not k.startswith(later)} == NOTES[name]
+
+
+def test_copies_move_without_a_list_of_windows(folder):
+    parts = data_config(cases(folder)["copies together"]).open(3).parts
+    assert all(isinstance(rows.windows.source, grid.Grid) for rows in parts.values())
+
+
+@pytest.mark.parametrize("near", ["ignore", "report", "drop", "group"])
+def test_a_split_that_is_all_copies_is_said_to_be_that(folder, near):
+    codes = np.random.default_rng(0).integers(0, 4, (2, 2000)).astype(np.uint8)
+    texts = {"a": codes[0], "b": codes[0, :400], "c": codes[1]}
+    (folder / "genome.fa").write_text("".join(f">{name}\n{dna.decode(x)}\n" for name, x in texts.items()))
+    for task in ("one", "two"):
+        (folder / f"{task}.bed").write_text("a\t90\t200\nb\t90\t200\nc\t90\t200\n")
+    raw = cases(folder)["copies together"]
+    raw["source"] = raw["source"] | {"stride": 20}
+    raw["split"] = raw["split"] | {"valid_values": ("b",), "test_values": ("a",), "near_duplicates": near}
+    with pytest.raises(InputError, match="'valid' is empty: every window of it occurs in another split too"):
+        found(raw)
 
 
 def test_copies_and_neighbours_across_splits_are_refused_with_the_first(folder):
