@@ -149,18 +149,56 @@ def test_an_environment_of_the_users_is_kept(project):
     assert (folder / "mine").exists()
 
 
-def test_an_activated_environment_is_made_anew_without_its_own_python(project):
-    """Its Python is deleted on the way, so it cannot be the one that makes the new environment."""
+def out_of_date(project: Project) -> Path:
+    """Makes the environment, then asks for other pins; returns the folder of its Python."""
     project.run()
     inside = project.root / ".venv" / "bin"
     (inside / "python3").symlink_to(sys.executable)
     pins = project.root / "scripts" / "requirements" / f"py{VERSION}.txt"
     pins.write_text(pins.read_text() + "one-more==1.0\n")
     project.calls()
+    return inside
+
+
+@pytest.mark.parametrize("spelling", ["{root}/.venv/bin", "{root}/.venv/bin/", "{link}/.venv/bin", ".venv/bin"])
+def test_an_activated_environment_is_made_anew_without_its_own_python(project, spelling):
+    """Its Python and uv are deleted on the way, so they cannot be the ones that make the new environment."""
+    inside = out_of_date(project)
+    (inside / "uv").write_text("#!/usr/bin/env bash\nexit 9\n")
+    (inside / "uv").chmod(0o755)
+    link = project.tools / "link"
+    link.symlink_to(project.root)
+    first = spelling.format(root=project.root, link=link)
+    rest = f"{project.tools}{os.pathsep}{os.environ['PATH']}"
+    code, said = project.run(PATH=f"{first}{os.pathsep}{rest}", VIRTUAL_ENV=str(inside.parent))
+    assert code == 0 and said.endswith("setup: ready\n")
+    asked = next(line for line in project.log.read_text().splitlines() if line.startswith("venv "))
+    assert f"--python {project.tools}" in asked
+
+
+def test_without_any_other_python_the_one_below_the_environment_makes_it_anew(project):
+    inside = out_of_date(project)
+    base = Path(sys._base_executable)  # pyright: ignore[reportAttributeAccessIssue]
+    (inside.parent / "pyvenv.cfg").write_text(f"home = {base.parent}\n")
+    (inside / "python").unlink()
+    (inside / "python").symlink_to(base)
+    project.offer("exit 127")
     code, said = project.run(PATH=f"{inside}{os.pathsep}{project.tools}{os.pathsep}{os.environ['PATH']}")
     assert code == 0 and said.endswith("setup: ready\n")
     asked = next(line for line in project.log.read_text().splitlines() if line.startswith("venv "))
-    assert f"--python {project.tools}" in asked and f"--python {inside}" not in asked
+    assert f"--python {base.parent}" in asked
+
+
+def test_without_any_python_the_old_environment_is_left_as_it_is(project):
+    inside = out_of_date(project)
+    (inside / "python").unlink()
+    (inside / "leftover").touch()
+    project.offer("exit 127")
+    code, said = project.run(PATH=f"{inside}{os.pathsep}{project.tools}{os.pathsep}{os.environ['PATH']}")
+    assert code == 2 and len(said.splitlines()) == 1
+    assert (inside / "leftover").exists()
+    asked = project.log.read_text().splitlines()  # without --system, uv answers with the .venv that is to go
+    assert asked and all(line.startswith("python find --system ") for line in asked)
 
 
 def test_extras_are_remembered(project):
