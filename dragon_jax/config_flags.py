@@ -78,6 +78,12 @@ def load_module(spec: str) -> tuple[Any, str]:
         found.loader.exec_module(module)
     except InputError:
         raise
+    except PermissionError as e:
+        if e.filename is None or Path(e.filename) != file:
+            raise InputError(_where(e, path)) from e
+        raise InputError(
+            f"--config: {show(path, 200)} cannot be read: expected a Python file, found no permission"
+        ) from e
     except (Exception, SystemExit) as e:
         raise InputError(_where(e, path)) from e
     finally:
