@@ -85,7 +85,7 @@ def words(codes: UInt8[np.ndarray, "N L"], kernel: Kernel, *, padded: bool = Tru
             + ". Leave it out, or use a smaller l"
         )
     letters = np.where(codes == UNKNOWN, 0, codes).astype(np.int32)
-    width = int(length.max(initial=kernel.l)) - kernel.l + 1
+    width = max(codes.shape[1] - kernel.l, 0) + 1
     forward, reverse = np.zeros((2, len(codes), width), np.int32)
     for i in range(kernel.l):
         at = letters[:, i : i + width]
@@ -140,7 +140,7 @@ class KernelMatrix:
 def norms(found: Words, kernel: Kernel) -> Float64[np.ndarray, " N"]:
     """Returns the root of K0(x, x) of each sequence, float64 `[N]`, from the distances within it."""
     n, width = found.forward.shape
-    rows = max(1, _PAIRS // (width * width * 2))
+    rows = -(-n // -(-n // max(1, _PAIRS // (width * width * 2)))) if n else 1
     h = jnp.asarray(kernel.mismatch(), jnp.float32)
     result = np.empty(n)
     for start in range(0, n, rows):
