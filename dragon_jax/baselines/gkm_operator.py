@@ -115,6 +115,10 @@ class Operator:
         """
         return _table(jnp.asarray(coefficients, jnp.float32), found.forward, found.weight, self._scale, self.kernel.l)
 
+    def spectrum(self, found: Words, coefficients: np.ndarray) -> Float32[Array, " V"]:
+        """Returns float32 `[4^l]`: the transform of a weighted sum of sequences, before any kernel is applied."""
+        return _spectrum(jnp.asarray(coefficients, jnp.float32), found.forward, found.weight, self.kernel.l)
+
     def read(self, table: Float32[Array, " V"], found: Words) -> Float32[Array, " N"]:
         """Returns float32 `[N]`: the sum of the table over the words of each sequence, both strands if the kernel has them."""
         return _read(table, *found, both=self.kernel.both_strands)
@@ -178,9 +182,13 @@ def _self_values(forward, reverse, weight, h, both: bool) -> Float32[Array, " n"
 
 
 @functools.partial(jax.jit, static_argnames="l")
+def _spectrum(coefficients, forward, weight, l: int) -> Float32[Array, " V"]:
+    return transform(jnp.zeros(4**l, jnp.float32).at[forward].add(coefficients[:, None] * weight), l)
+
+
+@functools.partial(jax.jit, static_argnames="l")
 def _table(coefficients, forward, weight, scale, l: int) -> Float32[Array, " V"]:
-    counts = jnp.zeros(4**l, jnp.float32).at[forward].add(coefficients[:, None] * weight)
-    return _transform(scale * _transform(counts, l), l)
+    return transform(scale * _spectrum(coefficients, forward, weight, l), l)
 
 
 @functools.partial(jax.jit, static_argnames="both")
@@ -189,8 +197,8 @@ def _read(table, forward, reverse, weight, both: bool) -> Float32[Array, " N"]:
     return (values * weight).sum(1)
 
 
-def _transform(values: Float[Array, " V"], l: int) -> Float[Array, " V"]:
-    """The Walsh-Hadamard transform of 4^l values, a few bits at a time.
+def transform(values: Float[Array, " V"], l: int) -> Float[Array, " V"]:
+    """Returns the Walsh-Hadamard transform of 4^l values, worked out a few bits at a time; for use in compiled functions.
 
     Each step takes the leading bits, transforms them and puts them last; after all steps the order is the old one.
     """

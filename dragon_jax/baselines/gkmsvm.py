@@ -206,6 +206,11 @@ class GkmModel:
         found, own = self._support
         return self._operator.table(found, self.coefficients[:, task] / own)
 
+    def spectrum(self, task: int) -> Any:
+        """Returns float32 `[4^l]`, the transform of the support vectors' words times their coefficients over their norms."""
+        found, own = self._support
+        return self._operator.spectrum(found, self.coefficients[:, task] / own)
+
     def state(self) -> dict[str, np.ndarray]:
         """Returns what `GkmConfig.from_state` needs, as arrays."""
         names = ("vectors", "coefficients", "rho", "slope", "offset", "strengths", "gap", "products")

@@ -10,7 +10,7 @@ import pytest
 
 from dragon_jax import dna
 from dragon_jax.baselines.gkm_kernels import KINDS, Kernel, krawtchouk
-from dragon_jax.baselines.gkm_operator import Operator, _transform, norms, words
+from dragon_jax.baselines.gkm_operator import Operator, norms, transform, words
 from dragon_jax.errors import InputError
 
 PRINTED = {
@@ -81,13 +81,13 @@ def test_the_operator_has_the_eigenvalues_that_the_formula_says():
 
 
 @pytest.mark.parametrize("l", [3, 4, 5, 7])
-def test_the_transform_is_the_hadamard_matrix(l):
+def test_thetransform_is_the_hadamard_matrix(l):
     index = np.arange(4**l)
     rows = index[:: max(1, 4**l // 50)]
     signs = 1 - 2 * (np.bitwise_count(rows[:, None] & index[None]) % 2).astype(float)
     values = np.random.default_rng(0).normal(size=4**l).astype(np.float32)
     np.testing.assert_allclose(
-        np.asarray(_transform(jnp.asarray(values), l))[rows], signs @ values, rtol=1e-4, atol=1e-4
+        np.asarray(transform(jnp.asarray(values), l))[rows], signs @ values, rtol=1e-4, atol=1e-4
     )
 
 
