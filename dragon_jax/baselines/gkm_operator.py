@@ -142,7 +142,11 @@ class KernelMatrix:
 
 
 def norms(found: Words, kernel: Kernel) -> Float64[np.ndarray, " N"]:
-    """Returns the root of K0(x, x) of each sequence, float64 `[N]`, from the distances within it."""
+    """Returns the root of K0(x, x) of each sequence, float64 `[N]`, from the distances within it.
+
+    Raises:
+        InputError: a K0(x, x) that is not positive, as `gkm_estfull` cut off at d mismatches can give.
+    """
     n, width = found.forward.shape
     rows = -(-n // -(-n // max(1, _PAIRS // (width * width * 2)))) if n else 1
     h = jnp.asarray(kernel.mismatch(), jnp.float32)
@@ -151,6 +155,11 @@ def norms(found: Words, kernel: Kernel) -> Float64[np.ndarray, " N"]:
         part = found.take(np.minimum(np.arange(start, start + rows), n - 1))  # one shape, compiled once
         values = np.asarray(_self_values(*part, h, both=kernel.both_strands), np.float64)
         result[start : start + rows] = values[: n - start]
+    if (wrong := np.flatnonzero(~(result > 0))).size:
+        raise InputError(
+            f"sequence {wrong[0] + 1} compared with itself by kernel {kernel.kind} (d={kernel.d}): expected a positive number, "
+            f"found {result[wrong[0]]:.3g} ({wrong.size:,} such sequences). Use kind='gkm_esttrunc', or leave them out"
+        )
     return np.sqrt(result)
 
 

@@ -87,7 +87,7 @@ class _Kernels:
         """Returns the multiplication with the matrix of these rows of train."""
         if self.full is None:
             return self.operator.matrix(self.train.take(rows), self.norms[rows])
-        block = self.full[np.ix_(rows, rows)]
+        block = self.full if len(rows) == len(self.full) else self.full[np.ix_(rows, rows)]
         return lambda vector: (block @ vector.astype(np.float32)).astype(np.float64)
 
     def decide(self, rows: np.ndarray, coefficients: np.ndarray, others: np.ndarray | None) -> np.ndarray:

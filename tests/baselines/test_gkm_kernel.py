@@ -91,9 +91,13 @@ def test_thetransform_is_the_hadamard_matrix(l):
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("both", [True, False])
-@pytest.mark.parametrize(("l", "k", "d"), [(6, 4, 2), (5, 5, 0), (7, 3, 4)])
+@pytest.mark.parametrize(
+    ("kind", "both", "l", "k", "d"),
+    [
+        *((kind, both, *lkd) for kind in KINDS for both, lkd in ((True, (6, 4, 2)), (False, (7, 3, 4)))),
+        ("wgkm", True, 5, 5, 0),
+    ],
+)
 def test_products_are_those_of_the_brute_force_matrix(kind, both, l, k, d):
     kernel = Kernel(kind=kind, l=l, k=k, d=d, both_strands=both, halving=4.0)
     rows = codes()
@@ -105,6 +109,14 @@ def test_products_are_those_of_the_brute_force_matrix(kind, both, l, k, d):
     product = Operator(kernel).matrix(found, own)
     matrix = np.stack([product(e) for e in np.eye(len(rows))], 1)
     np.testing.assert_allclose(matrix, expected / np.outer(own, own), atol=1e-5)
+
+
+def test_a_sequence_that_is_worth_nothing_to_itself_is_refused():
+    kernel = Kernel(kind="gkm_estfull", l=7, k=3, d=4)
+    assert kernel.mismatch()[4] < 0  # enough pairs that count against each other
+    rows = np.random.default_rng(0).integers(0, 4, (3, 2000), np.uint8)
+    with pytest.raises(InputError, match="sequence 1 .* kernel gkm_estfull .* expected a positive number, found -"):
+        norms(words(rows, kernel), kernel)
 
 
 def test_without_padding_unknown_bases_at_the_end_are_a():
