@@ -16,6 +16,7 @@ from dragon_jax.errors import InputError, nearest, show
 # Sections whose names the user chooses; `--config.weighting.weights.CTCF=2.0` adds one.
 FREE = (
     "weighting.weights",
+    "model.assign",
     "data.source.parameters",
     *(
         f"data.source.{f}"
