@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How long a gkm-SVM takes to train and to predict, beside a kernel matrix of all pairs of words and LIBSVM.
 
-    python scripts/benchmark_gkm.py                     (about ten minutes on two cores, nearly all of it the other side's)
+    python scripts/benchmark_gkm.py                     (about four minutes on two cores, nearly all of it the other side's)
     python scripts/benchmark_gkm.py --train=500 --large=0
 
 Sequences of 101 random bases, half of them with a site of ten letters, one of them drawn anew; kernel gkm_esttrunc, l = 11,
