@@ -10,6 +10,7 @@ import errno
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from types import FrameType
 
@@ -109,13 +110,11 @@ def positive(text: str) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
-    signals = Signals()
-    with signals:
-        from dragon_jax import api
-        from dragon_jax.config_flags import load_config
+    from dragon_jax import api
+    from dragon_jax.config_flags import load_config
 
-        config = load_config(args.config, args.overrides)
-        run = api.train(config, args.workdir, stop=signals.received, quiet=args.quiet)
+    config = load_config(args.config, args.overrides)
+    run = api.train(config, args.workdir, stop=args.signals.received, quiet=args.quiet)
     status = run.status
     if status["state"] == "failed":
         raise RunError(f"{run}: {status['reason']}")
@@ -246,10 +245,12 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Signals:
-    """Turns Ctrl-C and SIGTERM into a wish that training sees after its step; before training they end the command.
+    """Turns Ctrl-C and SIGTERM into a wish that training sees after its step; elsewhere they end the command.
 
     A second signal ends the process at once: the last checkpoint is on disk, and the same command goes on from it.
     """
+
+    _again = 1.0  # seconds after which an exception that had no effect is raised again
 
     def __init__(self):
         self._number, self._polled = 0, False
@@ -264,6 +265,9 @@ class Signals:
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, signal.SIG_DFL)
         if not self._polled:
+            # Python drops exceptions that are raised inside callbacks of its garbage collector, of which jax has one
+            signal.signal(signal.SIGALRM, lambda *_: self._handle(number, None))
+            signal.setitimer(signal.ITIMER_REAL, self._again)
             raise Interrupted(number)
         print(
             f"\n{signal.Signals(number).name}: saving after this step (once more ends at once)",
@@ -272,10 +276,13 @@ class Signals:
         )
 
     def __enter__(self) -> Signals:
-        self._before = {n: signal.signal(n, self._handle) for n in (signal.SIGINT, signal.SIGTERM)}
+        numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+        self._before = {n: signal.signal(n, self._handle) for n in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._before:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -319,8 +326,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.verb is None:
         parser.print_help()
         return 2
+    args.signals = Signals()
     try:
-        return VERBS[args.verb](args)
+        with args.signals:
+            return VERBS[args.verb](args)
     except (InputError, RunError) as e:
         if args.debug:
             raise

@@ -16,6 +16,7 @@ from dragon_jax.errors import InputError, nearest, show
 # Sections whose names the user chooses; `--config.weighting.weights.CTCF=2.0` adds one.
 FREE = (
     "weighting.weights",
+    "model.assign",
     "data.source.parameters",
     *(
         f"data.source.{f}"
@@ -78,6 +79,12 @@ def load_module(spec: str) -> tuple[Any, str]:
         found.loader.exec_module(module)
     except InputError:
         raise
+    except PermissionError as e:
+        if e.filename is None or Path(e.filename) != file:
+            raise InputError(_where(e, path)) from e
+        raise InputError(
+            f"--config: {show(path, 200)} cannot be read: expected a Python file, found no permission"
+        ) from e
     except (Exception, SystemExit) as e:
         raise InputError(_where(e, path)) from e
     finally:

@@ -16,6 +16,7 @@ The digests are ours because ArrayRecord reads a file that was cut off as an emp
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import re
 import shutil
@@ -42,7 +43,7 @@ from dragon_jax.data.records import (
 from dragon_jax.data.rows import MemoryRows, Rows
 from dragon_jax.data.shards import Split, WriteError, layout_of, native, row_bytes, write_shards, writing
 from dragon_jax.data.workplace import workplace
-from dragon_jax.errors import InputError, listing, show
+from dragon_jax.errors import InputError, RunError, listing, show
 
 
 def write_tfds(
@@ -116,7 +117,9 @@ def write_tfds(
             else ("Nothing was kept; free space or choose another folder")
         )
         size = sum(map(len, rows.values())) * row_bytes(layout)
-        raise InputError(
+        # ArrayRecord raises errors without a number when the disk is full
+        full = getattr(e.__cause__, "errno", None) in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        raise (RunError if full else InputError)(
             f"cannot write data set {target}: expected a folder with room for about {size / 1e6:,.0f} MB, "
             f"found {show(e)}. {kept}"
         ) from e

@@ -6,7 +6,7 @@ Labels of test stay closed: of them only how many were measured is told, never w
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +117,7 @@ def check_config(config: Any, name: str) -> Checkup:
     parts = {split: _part(split, survey(rows).record(), rows) for split, rows in opened.parts.items()}
     first = next(iter(opened.parts.values()))
     recipe = recipe_of(settings, str(raw["data"]["source"]["name"]))
-    audit = (*_audit(recipe, notes), *opened.matching)
-    matching = {} if opened.report is None else opened.report.splits
+    audit, matching = _open_only(_audit(recipe, notes), opened.matching, opened.report.splits if opened.report else {})
     return Checkup(name, first.tasks, first.length, parts, notes, audit, flatten(recipe), {}, matching)
 
 
@@ -141,14 +140,22 @@ def check_folder(path: str | Path) -> Checkup:
     about = meta.get("about") or {}
     if "recipe" in about:
         recipe, notes = about["recipe"]["data"], about["notes"]
-        audit = (*_audit(recipe, notes), *about["matching"])
+        report = about.get("match_report", {}).get("splits", {})
+        audit, matching = _open_only(_audit(recipe, notes), about["matching"], report)
     else:
-        recipe = {}
+        recipe, matching = {}, {}
         audit = ("Not audited: this folder was not made by 'dragon prepare'. A run that reads it audits it first.",)
     length = meta["columns"]["codes"][1][0]
-    matching = about.get("match_report", {}).get("splits", {})
     files = about.get("files", {})
     return Checkup(str(path), tasks, length, parts, notes, audit, flatten(recipe), files, matching)
+
+
+def _open_only(
+    audit: Sequence[str], lines: Sequence[str], splits: Mapping[str, Any]
+) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The audit with how negatives match, and their histograms, without those of the closed split: they tell its labels."""
+    shown = [line for line in lines if not line.startswith(f"{CLOSED}:")]
+    return (*audit, *shown), {name: found for name, found in splits.items() if name != CLOSED}
 
 
 def _part(split: str, record: Mapping[str, Any], rows: Rows) -> Part:

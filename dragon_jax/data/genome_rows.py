@@ -72,7 +72,7 @@ def open_rows(
         pool = _pool(labelled, windows).gathered()
         if split.name == "loci":  # windows that tile the genome would make one locus of each contig
             member = _by_locus(Choice.every(positive), split)
-            pool_member = territories(positive, member, pool, split.gap)
+            pool_member = territories(positive, member, pool, max(split.gap, split.distance + 1))
         else:
             of_contig = _of_contig(positive.contigs, np.union1d(positive.chrom, pool.chrom), split)
             member, pool_member = of_contig[positive.chrom], of_contig[pool.chrom]
@@ -164,5 +164,6 @@ def _matched(
         float(config.per_positive),
         seed if config.seed is None else config.seed,
         tolerance=config.gc_tolerance,
+        shortage=config.shortage,
     )
     return theirs[rows], report

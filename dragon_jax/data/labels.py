@@ -98,6 +98,10 @@ class PeakLabels:
                     f"'{show(track.task)}' of kind {track.kind} needs. Set its kind to binary, or value in data.source.label"
                 )
             self._values = values[order]
+            by_start = np.argsort(peaks.start + codes * self._span, kind="stable")
+            by_start = by_start[codes[by_start] >= 0]
+            base = codes[by_start] * self._span
+            self._spans = base + peaks.start[by_start], base + peaks.end[by_start], values[by_start]
             if rule.log1p:
                 start, end = peaks.start[order], peaks.end[order]
                 names = peaks.chrom[order]
@@ -146,12 +150,26 @@ class PeakLabels:
         share = overlap_bases(Intervals(windows.names(), start, end), self.peaks) / core
         positive = share >= self._rule.fraction
         if self._values is not None:
-            first, last = self._found(windows, start, end)
-            result = np.where(positive, self._value_of(first, last), 0).astype(np.float32)
+            values = self._largest(windows.chrom.astype(np.int64) * self._span, start, end)
+            result = np.where(positive, values, 0).astype(np.float32)
         else:
             result = positive.astype(np.float32)
         result[(share > self._rule.ambiguous) & ~positive] = np.nan
         return result
+
+    def _largest(self, base: np.ndarray, start: np.ndarray, end: np.ndarray) -> Float32[np.ndarray, " N"]:
+        """Largest value of the peaks that share a base with `[start, end)` of each window's contig, 0 without any."""
+        starts, ends, values = self._spans
+        longest = int((ends - starts).max(initial=0))
+        first = np.searchsorted(starts, base + start - longest, "right")
+        count = np.maximum(np.searchsorted(starts, base + end, "left") - first, 0)
+        row = np.repeat(np.arange(len(start)), count)
+        peak = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + np.repeat(first, count)
+        shares = ends[peak] > (base + start)[row]
+        result = np.full(len(start), -np.inf)
+        np.maximum.at(result, row[shares], values[peak[shares]])
+        result = np.where(np.isfinite(result), result, 0).astype(np.float32)
+        return np.log1p(result) if self._rule.log1p else result
 
 
 class SignalLabels:

@@ -244,7 +244,8 @@ def check_counts(split: str, tasks: Sequence[Task], rows: int, measured: np.ndar
             if not count:
                 raise InputError(
                     f"task '{show(task.name)}' has no label in split 'train' ({rows:,} missing): expected some. "
-                    "Remove it or change the split"
+                    "Remove it or change the split (peaks of a genome: data.source.label.absent=zero counts contigs that a "
+                    "file does not name as without peaks, data.source.min_positives leaves out tasks with too few)"
                 )
     elif not measured.any():
         raise InputError(f"no label in split {split!r} ({rows:,} rows): expected some. Change the split")

@@ -238,8 +238,8 @@ class _Grid:
                 f"too few candidate windows to match split '{show(split)}': {int(needed.sum()):,} negatives needed, the "
                 f"pool of {int(held.sum()):,} windows can give {int((needed[asking] - lost).sum()):,}. Worst bin "
                 f"{self.spell(bin_)}: expected {int(needed[bin_]):,} windows, found {int(held[bin_]):,} in it and "
-                f"{reach:,} within {within}, which other bins share. Lower the ratio, raise the tolerance, widen "
-                "the pool, or allow the shortage"
+                f"{reach:,} within {within}, which other bins share. Lower data.negatives.per_positive, raise "
+                "data.negatives.gc_tolerance, or set data.negatives.shortage=allow to do with fewer"
             )
         return np.bincount(giving[j], flow[:k], self.size).astype(np.int64)
 

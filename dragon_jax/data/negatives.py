@@ -24,6 +24,8 @@ class NegativesConfig:
             windows of the genome without a peak whose share of G and C is that of the positives (source `genome`).
         per_positive: negatives for each positive.
         gc_tolerance: for `matched`, how far the share of G and C may lie from the bin of the positives.
+        shortage: for `matched`, what happens where the genome holds too few such windows: `refuse`, or `allow`, which draws
+            what there is and says how many are missing.
         match_repeats: for `matched`, match the share of soft-masked bases too.
         splits: splits that get negatives, where they have none of their own.
         contrast: shuffles of each row of train for one more task that tells sequences from shuffles, see `contrast`.
@@ -34,6 +36,7 @@ class NegativesConfig:
     per_positive: int = 1
     gc_tolerance: float = 0.04
     match_repeats: bool = False
+    shortage: Literal["refuse", "allow"] = "refuse"
     splits: tuple[str, ...] = SPLITS
     seed: int | None = None
     contrast: int = 0

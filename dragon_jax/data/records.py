@@ -215,7 +215,10 @@ def check_file(folder: Path, name: str, expected: Mapping[str, Any], *, bytewise
     Raises:
         InputError: it is missing, cut off, longer, or holds other bytes.
     """
-    what, remedy = f"file {name} of data set {folder}", "Copy or build the data set again"
+    what, remedy = (
+        f"file {name} of data set {folder}",
+        "Copy it again, or remove the folder and build the data set again",
+    )
     wanted = f"expected {expected['bytes']:,} bytes"
     try:
         found = (folder / name).stat().st_size

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float64, Int8, Int64
 
 from dragon_jax.config import check_range
 from dragon_jax.data.chromosomes import SCHEMES, balanced_folds, locus_groups, locus_hash, scheme_splits
+from dragon_jax.data.contig_styles import refuse_two_styles
 from dragon_jax.data.dataset import SPLITS, Dataset, Regions
 from dragon_jax.data.digests import digests, uniform_hash
 from dragon_jax.data.homology import LEAST
@@ -309,6 +310,7 @@ def _without_overlaps(splits: dict[str, Dataset], config: SplitConfig, notes: di
     """Splits whose regions share no base; `notes` counts what that cost."""
     if config.overlaps == "ignore":
         return splits
+    refuse_two_styles([data.regions.chrom for data in splits.values() if data.regions is not None])
     result = dict(splits)
     order = [name for name in PROTECTED if name in splits and splits[name].regions is not None]
     for i, strong in enumerate(order):

@@ -260,7 +260,8 @@ def _fit_baseline(
     run.write_text("model.txt", model.describe() + "\n")
     say(model.describe())
     checkpoints.save({k: np.asarray(v) for k, v in model.state().items()}, 0, {"early": {}, "reason": "fitted"})
-    run.update("provenance.json", seconds={"all": time.monotonic() - began}, reason="fitted")
+    origin = dict(getattr(model, "origin", {}))
+    run.update("provenance.json", seconds={"all": time.monotonic() - began}, reason="fitted", **origin)
 
 
 def _try_status(run: RunDir, reason: str) -> None:

@@ -113,8 +113,9 @@ def markdown(table: pd.DataFrame) -> str:
     ]
     for r in table.itertuples():
         spread = f" ± {r.interval:.4f}" if r.seeds > 1 else ""
+        classic = "" if np.isnan(r.classic) else f"{r.classic:.3f}"
         lines.append(
-            f"| {r.variant} | {r.task} | {'' if np.isnan(r.classic) else f'{r.classic:.3f}'} | {r.test_auroc:.4f}{spread} | {r.lowest:.4f} | {r.ceiling:.4f} |"
+            f"| {r.variant} | {r.task} | {classic} | {r.test_auroc:.4f}{spread} | {r.lowest:.4f} | {r.ceiling:.4f} |"
         )
     return "\n".join(lines)
 

@@ -268,12 +268,14 @@ BUILD = """
     sys.path.insert(0, {here!r})
     from test_builders import make
     from dragon_jax.data import builders
-    from dragon_jax.errors import InputError
+    from dragon_jax.errors import InputError, RunError
     {prepare}
     try:
         print(builders.write_tfds({{"train": make(4000, rich=True)}}, {folder!r}, name="small", shards=2), flush=True)
     except InputError as e:
         print("refused:", e, flush=True)
+    except RunError as e:
+        print("failed:", e, flush=True)
 """
 
 
@@ -317,7 +319,7 @@ def test_a_running_build_is_left_alone(tmp_path):
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path):
     limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))"
     out, err = start_build(tmp_path, limit).communicate(timeout=120)
-    assert out.startswith(f"refused: cannot write data set {tmp_path}/small/1.0.0: expected a folder with room"), (
+    assert out.startswith(f"failed: cannot write data set {tmp_path}/small/1.0.0: expected a folder with room"), (
         out + err
     )
     assert list(tmp_path.iterdir()) == []

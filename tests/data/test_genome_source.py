@@ -312,7 +312,8 @@ def test_the_check_page_shows_how_negatives_match(files):
     split = {"name": "chromosome", "valid_values": ("chrIII",), "test_values": ("chrIV",), "duplicates": "drop"}
     negatives = {"name": "matched", "gc_tolerance": 0.1}
     found = check_config({"data": {"source": source, "split": split, "negatives": negatives}}, "small")
-    assert set(found.matching) == {"train", "valid", "test"}
+    assert set(found.matching) == {"train", "valid"}  # how many positives test has is among its labels
+    assert not any(line.startswith("test: ") for line in found.audit)
     for report in found.matching.values():
         assert sum(report["gc"]["chosen"]) == report["chosen"] == sum(report["gc"]["positives"])
     page = checkup_page(found)

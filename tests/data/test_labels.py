@@ -57,6 +57,28 @@ def test_summit_rule_goes_by_the_distance_of_the_centres():
     assert 0 < result.mean() < 1
 
 
+def test_fraction_rule_gives_the_largest_value_of_the_peaks_in_the_core():
+    """Whether or not a peak's centre lies there too: the core may be well inside a wide peak."""
+    windows, found = Grid(CONTIGS, 40, 9).take(slice(None)), peaks(2)
+    rule = LabelRule(rule="fraction", fraction=0.5, ambiguous=0.1, absent="zero")
+    result = label(found, rule, windows, 30, "real")
+    inside = 0
+    for value, (chrom, start) in zip(result, rows(windows), strict=True):
+        low, high = start + 20 - 15, start + 20 + 15
+        sharing = [
+            i for i in range(len(found)) if found.chrom[i] == chrom and found.start[i] < high and found.end[i] > low
+        ]
+        covered = np.zeros(high - low, bool)
+        for i in sharing:
+            covered[max(found.start[i] - low, 0) : max(found.end[i] - low, 0)] = True
+        if covered.mean() >= 0.5:
+            assert value == pytest.approx(max(found.score[i] for i in sharing), rel=1e-6)
+            inside += not centres_between(found, chrom, low, high)
+        else:
+            assert np.isnan(value) if covered.mean() > 0.1 else value == 0
+    assert inside  # some of them hold no centre
+
+
 def test_fraction_rule_equals_counting_covered_bases():
     windows, found = Grid(CONTIGS, 40, 9).take(slice(None)), peaks(2)
     result = label(found, LabelRule(rule="fraction", fraction=0.5, ambiguous=0.1, absent="zero"), windows, 30)

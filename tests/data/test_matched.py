@@ -104,8 +104,9 @@ def test_a_pool_that_is_too_small_is_refused_with_the_bin():
         match_windows(positives, pool, 1, 0, tolerance=0.02)
     assert str(e.value) == (
         "too few candidate windows to match split 'valid': 30 negatives needed, the pool of 507 windows can give 7. Worst "
-        "bin GC 0.6 to 0.62: expected 30 windows, found 4 in it and 7 within 0.02 GC, which other bins share. Lower the "
-        "ratio, raise the tolerance, widen the pool, or allow the shortage"
+        "bin GC 0.6 to 0.62: expected 30 windows, found 4 in it and 7 within 0.02 GC, which other bins share. Lower "
+        "data.negatives.per_positive, raise data.negatives.gc_tolerance, or set data.negatives.shortage=allow to do with "
+        "fewer"
     )
     rows, report = match_windows(positives, pool, 1, 0, tolerance=0.02, shortage="allow")
     assert rows.tolist() == list(range(7))

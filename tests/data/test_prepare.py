@@ -161,13 +161,15 @@ BUILD = """
     from pathlib import Path
     from test_prepare import config
     from dragon_jax.data import prepare, shards
-    from dragon_jax.errors import InputError
+    from dragon_jax.errors import InputError, RunError
     {before}
     try:
         done = prepare.prepare(config(Path({table!r})), {out!r}, name="set", shard_rows=1024, say=print)
         print("built" if done.fresh else "found", done.path, flush=True)
     except InputError as e:
         print("refused:", e, flush=True)
+    except RunError as e:
+        print("failed:", e, flush=True)
 """
 
 
@@ -294,7 +296,7 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_goes_on(table, tmp_pat
     limit = "resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))"
     text, err = start(table, out, limit).communicate(timeout=120)
     line = text.splitlines()[-1]
-    assert line.startswith("refused: cannot write data set") and "Whole files are kept" in line, text + err
+    assert line.startswith("failed: cannot write data set") and "Whole files are kept" in line, text + err
     assert "Traceback" not in err
     assert build(table, out).fresh
 
