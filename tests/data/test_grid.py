@@ -7,6 +7,7 @@ import pytest
 
 from dragon_jax import dna
 from dragon_jax.data import grid, labelled
+from dragon_jax.data.genome_rows import GenomeRows
 from dragon_jax.data.load import data_config
 from dragon_jax.data.survey import survey
 from dragon_jax.errors import InputError
@@ -185,7 +186,7 @@ def test_rows_and_notes_are_those_of_a_list_of_all_windows(folder, name):
 
 def test_copies_move_without_a_list_of_windows(folder):
     parts = data_config(cases(folder)["copies together"]).open(3).parts
-    assert all(isinstance(rows.windows.source, grid.Grid) for rows in parts.values())
+    assert all(isinstance(rows, GenomeRows) and isinstance(rows.windows.source, grid.Grid) for rows in parts.values())
 
 
 @pytest.mark.parametrize("near", ["ignore", "report", "drop", "group"])
