@@ -2,6 +2,7 @@
 
 Takes 4 seconds on two CPU cores; test auROC 0.992 (of the published model, which has no valid set put by: 0.993).
 
+dragon download lsgkm_nfe2          (into $DRAGON_DATA)
 dragon train    --config=configs/gkmsvm_nfe2.py --workdir=runs/gkmsvm_nfe2
 dragon evaluate runs/gkmsvm_nfe2 --split=test
 """

@@ -55,7 +55,7 @@ SETS: dict[str, RemoteSet] = {
         "ChIP-seq peaks of 7 human factors, 101 bp, with the test sets of the DeepBind paper",
         f"{_NO_FILE} (code headers BSD-3); data: ENCODE",
         _ALIPANAHI,
-        configs=("deepbind_encode", "encode_tf", "encode_kmer"),
+        configs=("deepbind_encode", "encode_tf", "encode_kmer", "pwm"),
     ),
     "deepbind_models": RemoteSet(
         "parameters of 78 DeepBind models",
@@ -80,6 +80,7 @@ SETS: dict[str, RemoteSet] = {
         "GPL-3.0",
         "Ghandi et al. PLoS Comput. Biol. 10, e1003711 (2014); Lee. Bioinformatics 32, 2196-2198 (2016); "
         "Shrikumar et al. Bioinformatics 35, i173-i182 (2019)",
+        configs=("gkmsvm_nfe2",),
     ),
     "nanog_h1": RemoteSet(
         "NANOG peaks against other accessible regions in H1-hESC, 200 bp",
@@ -125,7 +126,7 @@ SETS: dict[str, RemoteSet] = {
         "MIT and GPL-3.0 (repositories); JASPAR CC BY 4.0; HOCOMOCO",
         "Vorontsov et al. NAR 2024; Castro-Mondragon et al. NAR 2022; Rauluseviciute et al. NAR 2024; Kheradpour, Kellis "
         "NAR 2014; Teixeira et al. NAR 2014; MacIsaac et al. BMC Bioinformatics 2006",
-        configs=("motif_grammar",),
+        configs=("motif_grammar", "pwm"),
     ),
     "motif_scan_fasta": RemoteSet("peaks of CTCF and TAp73alpha, 200 bp", "MIT", "vanheeringen-lab/gimmemotifs"),
     "factornet_models": RemoteSet("two FactorNet models (Keras 1, Theano)", "MIT", _QUANG),
