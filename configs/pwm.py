@@ -5,7 +5,7 @@ dragon evaluate runs/pwm_GABPA --split=test
 (Kipoi's way, forward strand and rectified: --config="configs/pwm.py:GABPA_GM12878_GABP_HudsonAlpha,kipoi")
 
 The argument is the file prefix of an experiment in $DRAGON_DATA/deepbind_encode (`dragon download deepbind_encode`); motifs come
-from $DRAGON_DATA/motifs (`dragon download motifs`). Two CPU cores: about 15 s. GABPA: FLI1 (the same ETS family) is chosen,
+from $DRAGON_DATA/motifs (`dragon download motifs`). Two busy CPU cores: 21 s. GABPA: FLI1 (the same ETS family) is chosen,
 test auROC 0.964; REST: REST, 0.990.
 """
 
