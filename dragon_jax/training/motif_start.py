@@ -19,9 +19,7 @@ from dragon_jax.data.records import TfdsSplit
 from dragon_jax.motifs.enriched import EnrichedMotif, enriched_motifs
 
 _BASES = 3_000_000  # of each of the two sides of a task: enough for motifs in one of a hundred sequences
-_NEGATIVES = (
-    10  # sequences without for one with: more would sharpen the background no further, and cost time for each task
-)
+_NEGATIVES = 10  # sequences without for one with: more cost time for each task and hardly sharpen the background
 _BLOCKS = 64  # where rows stay on the disk, these many stretches of them are read
 _TAIL = 0.2  # of a real or count task, the upper fifth is held against the lower
 _RANDOM = 0.3  # what is kept of the random start, so that equal motifs do not give equal filters

@@ -5,6 +5,8 @@ import subprocess
 import sys
 import threading
 
+import pytest
+
 from dragon_jax.genome.quiet import without_traces
 
 TRACE = (
@@ -68,7 +70,10 @@ def test_a_closed_standard_error_is_let_be():
     os.close(2)
     try:
         with without_traces():
-            pass
+            inside = os.fstat(kept).st_ino
+        with pytest.raises(OSError):
+            os.fstat(2)  # closed before, and still
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+    assert os.fstat(2).st_ino == inside
