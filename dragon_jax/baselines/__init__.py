@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from dragon_jax.baselines.deepbind_published import DeepBindPublishedConfig
 from dragon_jax.baselines.kmer import KmerConfig
 from dragon_jax.baselines.pwm import PwmConfig
 
 # Name in a config -> config class. Such a class fits itself, `fit(train, valid, seed, progress)`, and brings a stored
 # fit back, `from_state(tasks, length, state)`; both give a predictor with `describe()` and `state()`. What a predictor
 # holds in `origin`, where it has one, goes into the provenance of its run.
-REGISTRY: dict[str, type[KmerConfig | PwmConfig]] = {"kmer": KmerConfig, "pwm": PwmConfig}
+REGISTRY: dict[str, type[KmerConfig | PwmConfig | DeepBindPublishedConfig]] = {
+    "kmer": KmerConfig,
+    "pwm": PwmConfig,
+    "deepbind_published": DeepBindPublishedConfig,
+}
