@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dragon_jax.config import plain
+from dragon_jax.data.dataset import Kind
 from dragon_jax.data.grammar_source import GrammarSource
 from dragon_jax.data.load import data_config
 from dragon_jax.data.prepare import prepare
@@ -20,12 +21,13 @@ from dragon_jax.reports.compare import Comparison, compare_runs
 from dragon_jax.reports.page import write_report
 from dragon_jax.runs.directory import RunDir
 from dragon_jax.runs.fit import Trained, fit
+from dragon_jax.runs.imports import deepbind_model, import_deepbind, new_run
 from dragon_jax.runs.predictor import BaselinePredictor, NetworkPredictor
 from dragon_jax.runs.predictor import load as _load
 from dragon_jax.runs.settings import template
 from dragon_jax.runtime import enable_compilation_cache
 
-__all__ = ["compare", "evaluate", "load", "prepare", "report", "simulate", "template", "train"]
+__all__ = ["compare", "evaluate", "import_weights", "load", "prepare", "report", "simulate", "template", "train"]
 
 
 def _print(line: str) -> None:
@@ -105,6 +107,46 @@ def load(run: str | os.PathLike, step: int | None = None) -> NetworkPredictor | 
     """Returns the predictor of a run directory: `load("runs/X").predict(sequences)`; see `runs.predictor.load`."""
     enable_compilation_cache()
     return _load(os.fspath(run), step)
+
+
+def import_weights(
+    family: str,
+    file: str | os.PathLike,
+    workdir: str | os.PathLike,
+    *,
+    config: Any = None,
+    window: str = "whole",
+    task: str | None = None,
+    kind: Kind = "binary",
+    say: Callable[[str], None] = _print,
+) -> RunDir:
+    """Makes a run directory of published weights: it predicts, and with data it is evaluated, like any other.
+
+    Args:
+        family: `deepbind`, the parameter files of the released DeepBind models.
+        file: the weights. workdir: new run directory.
+        config: a config of any model; its parts `data`, `evaluate` and `seed` become those of the run, which is evaluated on
+            valid at once. None = without data.
+        window, task, kind: see `runs.imports.import_deepbind`; with a config its own task counts.
+        say: takes lines for the user.
+
+    Raises:
+        InputError: unknown family, a file that is none, a directory that holds a run, or bad data.
+    """
+    if family != "deepbind":
+        raise InputError(f"import: expected 'deepbind', found '{show(family)}'")
+    if config is None:
+        run = import_deepbind(file, workdir, window=window, task=task, kind=kind)
+        say(run["model.txt"].read_text().rstrip())
+        return run
+    if task is not None or kind != "binary":
+        raise InputError(
+            "import: name and kind of the task come from the data of --config. Leave --task and --kind out"
+        )
+    model, run = deepbind_model(file, window), new_run(workdir)
+    raw = plain(config)
+    parts = {k: raw[k] for k in ("seed", "data", "evaluate") if k in raw}
+    return train(parts | {"model": {"name": model.name, "file": model.file, "window": window}}, run.path, say=say)
 
 
 def evaluate(run: str | os.PathLike, split: str = "valid") -> dict[str, Any]:

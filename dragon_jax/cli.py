@@ -90,6 +90,21 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--out", default="$DRAGON_DATA", help="folder of data sets (default: $DRAGON_DATA)")
     p.add_argument("--list", action="store_true", help="show the data sets, or all files of one, and fetch nothing")
 
+    p = verb("import", "Make a run of published weights: it predicts and evaluates like any other.")
+    p.add_argument("family", choices=("deepbind",), help="deepbind: parameter file of a released DeepBind model")
+    p.add_argument("file", help="the weights")
+    p.add_argument("--workdir", required=True, help="run directory, new")
+    p.add_argument(
+        "--window", default="whole", choices=("whole", "program", "kipoi"), help="long sequences: one window (default), the "
+        "best of many as in the DeepBind program, or as in Kipoi"
+    )  # fmt: skip
+    p.add_argument("--config", help="config file whose data the run shall have, to be evaluated on")
+    p.add_argument("--task", help="name of the predictions (default: that of the file)")
+    p.add_argument(
+        "--kind", default="binary", choices=("binary", "real"), help="binary: predict the sigmoid of the score; real: the "
+        "score itself, as for PBM and RNAcompete models"
+    )  # fmt: skip
+
     p = verb("report", "Write the report of a run anew.")
     p.add_argument("run", help="run directory")
 
@@ -217,6 +232,19 @@ def _download(args: argparse.Namespace) -> int:
     return 0
 
 
+def _import(args: argparse.Namespace) -> int:
+    from dragon_jax import api
+    from dragon_jax.config_flags import load_config
+
+    if args.overrides and not args.config:
+        raise InputError(f"{args.overrides[0]} needs --config=FILE")
+    config = load_config(args.config, args.overrides) if args.config else None
+    fields = {"window": args.window, "task": args.task, "kind": args.kind}
+    run = api.import_weights(args.family, args.file, args.workdir, config=config, **fields)
+    print(f"run: {run}")
+    return 0
+
+
 def _report(args: argparse.Namespace) -> int:
     from dragon_jax import api
 
@@ -287,7 +315,7 @@ class Signals:
             signal.signal(number, handler)
 
 
-WITH_CONFIG = ("train", "simulate", "prepare", "check")
+WITH_CONFIG = ("train", "simulate", "prepare", "check", "import")
 VERBS = {
     "train": _train,
     "evaluate": _evaluate,
@@ -296,6 +324,7 @@ VERBS = {
     "prepare": _prepare,
     "check": _check,
     "download": _download,
+    "import": _import,
     "report": _report,
     "compare": _compare,
 }

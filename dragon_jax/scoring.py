@@ -42,6 +42,8 @@ def score_file(
             f"--tasks: no task called {listing(unknown)}{nearest(unknown[0], names)} (tasks: {listing(names)})"
         )
     columns = [names.index(t) for t in tasks] if tasks else list(range(len(names)))
+    if predictor.length is None and fit != "refuse":
+        raise InputError(f"--fit={fit}: this model scores sequences of any length as they are. Leave --fit out")
     chunks = stream_sequences(
         source,
         format=format,
@@ -50,6 +52,7 @@ def score_file(
         length=predictor.length,
         fit=fit,
         chunk=max(batch_size, 4096),
+        ragged=predictor.length is None,
     )
     count = 0
     with _open(out) as file:

@@ -1,7 +1,7 @@
 """Scores of position-specific scoring matrices over whole sequences: best window or log-sum, one strand or both.
 
 A window's score is a sum of look-ups of words of four letters, in a table with a row for every word. What lies behind the
-end of the sequence is a sixth letter that costs minus infinity inside a motif, so that windows never hang over.The tables
+end of the sequence is a sixth letter that costs minus infinity inside a motif, so that windows never hang over. The tables
 are made anew at every call, which `motifs.scan.Scanner`, made for thousands of motifs, does once; unlike it, unknown bases may
 count here.
 """

@@ -71,10 +71,7 @@ class Fitter:
         if self.length is None:
             self.length = int(next((m for m in lengths if m), 1))
         self._note_length_faults(lengths, place)
-        joined = b"".join(sequences)
-        if joined.translate(None, NUCLEOTIDES):
-            joined = self._note_letter_faults(sequences, place)
-        codes = encode(joined, self.path)
+        joined, codes = self._encoded(sequences, place)
         notes = {
             "lower-case bases": len(joined) - len(joined.translate(None, _LOWER)),
             "bases U read as T": joined.count(b"U") + joined.count(b"u"),
@@ -84,6 +81,21 @@ class Fitter:
         if (lengths == self.length).all():
             return Fitted(codes.reshape(n, self.length), np.zeros(n, np.int64), lengths, notes)
         return self._laid_out(codes, lengths, notes)
+
+    def ragged(self, sequences: Sequence[bytes], place: Callable[[int], tuple[str, str]]) -> list[np.ndarray]:
+        """Returns the codes uint8 `[L]` of each sequence as long as it is; empty ones and wrong letters are noted."""
+        lengths = np.fromiter((len(s) for s in sequences), np.int64, len(sequences))
+        for row in np.flatnonzero(lengths == 0).tolist():
+            name, short = place(row)
+            self.unequal.add(short, f"{name}: expected bases, found none", "Remove the record or fill it in")
+        return np.split(self._encoded(sequences, place)[1], lengths.cumsum()[:-1])
+
+    def _encoded(self, sequences: Sequence[bytes], place: Callable[[int], tuple[str, str]]) -> tuple[bytes, np.ndarray]:
+        """Letters and codes of all sequences, joined."""
+        joined = b"".join(sequences)
+        if joined.translate(None, NUCLEOTIDES):
+            joined = self._note_letter_faults(sequences, place)
+        return joined, encode(joined, self.path)
 
     def _laid_out(self, codes: np.ndarray, lengths: np.ndarray, notes: dict[str, int]) -> Fitted:
         assert self.length is not None

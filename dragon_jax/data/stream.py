@@ -20,7 +20,7 @@ from dragon_jax.files import TextFile
 from dragon_jax.genome.fasta import read_fasta
 
 Format = Literal["fasta", "tsv", "csv", "lines"]
-Chunk = tuple[list[str], np.ndarray]
+Chunk = tuple[list[str], np.ndarray | list[np.ndarray]]
 _SEQUENCE_NAMES = ("sequence", "seq")
 _ID_NAMES = ("id", "name")
 _BOM = b"\xef\xbb\xbf"
@@ -35,6 +35,7 @@ def stream_sequences(
     length: int | None = None,
     fit: Fit = "refuse",
     chunk: int = 4096,
+    ragged: bool = False,
 ) -> Iterator[Chunk]:
     """Yields (ids, codes uint8 `[n, L]`) with up to `chunk` sequences each, in the order of the file.
 
@@ -47,6 +48,7 @@ def stream_sequences(
         length: bases that every sequence must have; None = as many as the first.
         fit: what happens to sequences of another length, see `lengths.Fitter`.
         chunk: sequences at a time.
+        ragged: sequences may have any lengths; codes come as a list of uint8 `[L]`, and `length` and `fit` do not count.
 
     Raises:
         InputError: when a record is wrong, with its name or row and its line; nothing of its chunk is yielded.
@@ -57,9 +59,9 @@ def stream_sequences(
         fitter = Fitter(file.name, length, fit)
         kind = format or _sniff(file)
         if kind == "fasta":
-            chunks = _from_fasta(file, fitter, chunk)
+            chunks = _from_fasta(file, fitter, chunk, ragged)
         else:
-            chunks = _from_table(file, kind, fitter, chunk, sequence_column, id_column)
+            chunks = _from_table(file, kind, fitter, chunk, sequence_column, id_column, ragged)
         for ids, codes in chunks:
             fitter.refuse()
             yield ids, codes
@@ -78,15 +80,22 @@ def _sniff(file: TextFile) -> Format:
     return "lines"
 
 
-def _from_fasta(file: TextFile, fitter: Fitter, chunk: int) -> Iterator[Chunk]:
+def _from_fasta(file: TextFile, fitter: Fitter, chunk: int, ragged: bool) -> Iterator[Chunk]:
     records = read_fasta(file)
     while block := list(itertools.islice(records, chunk)):
-        fitted = fitter.block([r.bases for r in block], lambda i, block=block: named(block[i], file.name))
-        yield [r.name for r in block], fitted.codes
+        bases = [r.bases for r in block]
+        place = lambda i, block=block: named(block[i], file.name)  # noqa: E731
+        yield [r.name for r in block], fitter.ragged(bases, place) if ragged else fitter.block(bases, place).codes
 
 
 def _from_table(
-    file: TextFile, kind: Format, fitter: Fitter, chunk: int, sequence_column: str | None, id_column: str | None
+    file: TextFile,
+    kind: Format,
+    fitter: Fitter,
+    chunk: int,
+    sequence_column: str | None,
+    id_column: str | None,
+    ragged: bool,
 ) -> Iterator[Chunk]:
     delimiter = {"tsv": "\t", "csv": ",", "lines": "\t"}[kind]
     header = _has_header(file, kind, delimiter, sequence_column)
@@ -107,8 +116,9 @@ def _from_table(
         def place(i: int, block=block) -> tuple[str, str]:
             return f"{block.path}, {block.place(i)}, column '{column}'", f"line {block.lines[i]}"
 
-        fitted = fitter.block(block.cells(sequence), place)
-        yield (list(map(str, block.rows.tolist())) if names is None else block.text(names)), fitted.codes
+        bases = block.cells(sequence)
+        codes = fitter.ragged(bases, place) if ragged else fitter.block(bases, place).codes
+        yield (list(map(str, block.rows.tolist())) if names is None else block.text(names)), codes
 
 
 def _has_header(file: TextFile, kind: Format, delimiter: str, sequence_column: str | None) -> bool:

@@ -52,7 +52,7 @@ def evaluate_run(path: str | RunDir, split: str = "valid", data: Dataset | None 
         raise InputError(
             f"split {split!r} of {run} is not what it was when first read: data or their files have changed"
         )
-    if data.length != predictor.length or data.tasks != predictor.tasks:
+    if predictor.length not in (None, data.length) or data.tasks != predictor.tasks:
         raise InputError(f"split {split!r} of {run} has other tasks or another length than the model")
     batch = settings.spec.train.eval_batch_size if settings.spec else 4096
     predictions, raw = predictor.predict_both(data, batch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -21,18 +21,24 @@ from dragon_jax.training.losses import TaskStatistics, logit_shift, make_losses
 from dragon_jax.training.predict import LogitFunction
 from dragon_jax.training.trainer import best_variables
 
+# Strings, codes `[N, L]` or one-hot; codes `[L]` of each where a model takes any length.
+Sequences = Iterable[str] | Iterable[np.ndarray] | np.ndarray
 
+
+@runtime_checkable
 class Predictor(Protocol):
     """What every model of the project can do.
 
     Attributes:
-        tasks: what the columns of its predictions are. length: bases of its input.
+        tasks: what the columns of its predictions are. length: bases of its input, None = any number.
     """
 
     tasks: tuple[Task, ...]
-    length: int
 
-    def predict(self, sequences: Iterable[str] | np.ndarray, *, raw: bool = False, batch_size: int = 256) -> np.ndarray:
+    @property
+    def length(self) -> int | None: ...
+
+    def predict(self, sequences: Sequences, *, raw: bool = False, batch_size: int = 256) -> np.ndarray:
         """Returns float32 `[N, T]`: probability, value or rate; with `raw` the logit, value or log rate."""
         ...
 
@@ -73,7 +79,7 @@ class NetworkPredictor:
 
     def predict(
         self,
-        sequences: Iterable[str] | np.ndarray,
+        sequences: Sequences,
         *,
         raw: bool = False,
         batch_size: int = 256,
@@ -111,9 +117,10 @@ class BaselinePredictor:
 
     def __init__(self, model: Any):
         self.model = model
-        self.tasks, self.length = model.tasks, model.length
+        self.tasks: tuple[Task, ...] = model.tasks
+        self.length: int | None = model.length
 
-    def predict(self, sequences: Iterable[str] | np.ndarray, *, raw: bool = False, batch_size: int = 256) -> np.ndarray:
+    def predict(self, sequences: Sequences, *, raw: bool = False, batch_size: int = 256) -> np.ndarray:
         """Returns float32 `[N, T]`; see `Predictor`."""
         return self.model.predict(sequences, raw=raw, batch_size=batch_size)
 

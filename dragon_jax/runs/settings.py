@@ -32,12 +32,13 @@ class Settings:
     """Everything that decides a run.
 
     Attributes:
+        data_section: typed `config.data`; None for an imported model that was given no data.
         model: config of a network or of a baseline.
         spec: how a network trains; None for baselines.
     """
 
     seed: int
-    data: DataConfig
+    data_section: DataConfig | None
     model: Any
     evaluate: EvaluateConfig
     spec: TrainSpec | None
@@ -45,6 +46,16 @@ class Settings:
     @property
     def is_network(self) -> bool:
         return isinstance(self.model, ModelConfig)
+
+    @property
+    def data(self) -> DataConfig:
+        """The data. Raises InputError where the model was imported without any."""
+        if self.data_section is None:
+            raise InputError(
+                "this model was imported without data: there is nothing to evaluate. Import it again with --config=CONFIG, "
+                "whose part 'data' is then its own, or score sequences with 'dragon predict'"
+            )
+        return self.data_section
 
 
 def parse(config: Any) -> Settings:
@@ -63,7 +74,8 @@ def parse(config: Any) -> Settings:
     known_sections = {"seed", "data", "model", "evaluate", *(NETWORK_SECTIONS if network else ())}
     parts: dict[str, Any] = {}
     wrong = []
-    for section in sorted(known_sections - set(raw)):
+    optional = set() if network or not getattr(BASELINES[name], "TRAINED_ELSEWHERE", False) else {"data"}
+    for section in sorted(known_sections - optional - set(raw)):
         wrong.append(f"{section}: missing")
     for section in sorted(set(raw) - known_sections):
         wrong.append(f"{section}: no such field for model '{name}'{nearest(section, sorted(known_sections))}")
@@ -87,7 +99,9 @@ def parse(config: Any) -> Settings:
     spec = None
     if network:
         spec = TrainSpec(seed=seed, **{k: parts[k] for k in NETWORK_SECTIONS})
-    return Settings(seed=seed, data=parts["data"], model=parts["model"], evaluate=parts["evaluate"], spec=spec)
+    return Settings(
+        seed=seed, data_section=parts.get("data"), model=parts["model"], evaluate=parts["evaluate"], spec=spec
+    )
 
 
 def refuse_fields_of_another_model(raw: Mapping[str, Any]) -> None:

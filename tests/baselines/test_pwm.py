@@ -10,11 +10,13 @@ import math
 import numpy as np
 import pytest
 
+import dragon_jax
 from dragon_jax import dna, metrics
 from dragon_jax.baselines import REGISTRY
 from dragon_jax.baselines.pwm import KIPOI, PwmConfig
 from dragon_jax.baselines.pwm_score import scan
 from dragon_jax.config import build
+from dragon_jax.config_flags import load_config
 from dragon_jax.data.dataset import Dataset, Task
 from dragon_jax.errors import InputError
 from dragon_jax.motifs.motif import Motif
@@ -278,3 +280,29 @@ def test_gabpa_peaks_are_told_from_shuffles_and_the_motif_is_found(dragon_data):
     assert model.names[0].split("_")[0] in ("GABPA", "ETS", "ELK1", "ELK3", "ELK4", "ELF1", "ETV1")
     assert metrics.auroc(model.predict(data.codes[~half])[:, 0], data.targets[~half, 0]) > 0.9
     assert math.isfinite(model.slope[0]) and model.slope[0] > 0
+
+
+@pytest.mark.parametrize("kipoi", [False, True])
+def test_a_whole_run_that_outlives_its_motif_file(files, tmp_path, kipoi):
+    """Config file with an override, training, test split, loading; scores that are no probabilities are evaluated too."""
+    data = dataset(300)
+    rows = zip(dna.decode_many(data.codes), data.targets[:, 0], strict=True)
+    (tmp_path / "t.tsv").write_text("sequence\tt\n" + "".join(f"{s}\t{int(y)}\n" for s, y in rows))
+    (tmp_path / "c.py").write_text(
+        "import dragon_jax\nfrom dragon_jax.baselines.pwm import KIPOI\n\n\ndef get_config():\n"
+        f"    c = dragon_jax.template(model='pwm', source='table', **(KIPOI if {kipoi} else {{}}))\n"
+        f"    c.data.source.paths = {{'all': {str(tmp_path / 't.tsv')!r}}}\n"
+        "    c.data.source.label_columns = ('t',)\n"
+        f"    c.model.motifs, c.evaluate.bootstrap = {files!r}, 0\n"
+        "    return c\n"
+    )
+    config = load_config(str(tmp_path / "c.py"), ["--config.model.assign.t=('AP1', 'EBOX')"])
+    run = dragon_jax.train(config, tmp_path / "run", quiet=True)
+    assert run.provenance["motif_file"] == files and len(run.provenance["motif_file_sha256"]) == 64
+    (tmp_path / "motifs.pcm").unlink()
+    result = dragon_jax.evaluate(run.path, "test")
+    assert result["mean"]["auroc"] > (0.7 if kipoi else 0.9)
+    assert (result["per_task"]["t"].get("log_loss") is None) == kipoi
+    model = dragon_jax.load(run.path)
+    score, prediction = (model.predict(data.codes, raw=raw) for raw in (True, False))
+    assert (score.max() > 5) and (prediction.max() > 5) == kipoi

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dragon_jax.data.stream import stream_sequences
-from dragon_jax.dna import decode_many, encode_many
+from dragon_jax.dna import decode, decode_many, encode_many
 from dragon_jax.errors import InputError
 
 SEQUENCES = ["ACGTA", "GGGTT", "CCATN", "TTTTT", "ACACA"]
@@ -36,6 +36,24 @@ def read(path, **options) -> tuple[list[str], list[str]]:
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.mark.parametrize("chunk", [1, 3])
+def test_sequences_of_any_length_come_as_they_are(folder, chunk):
+    texts = ["ACGTA", "N", "ggt" * 40, "ACT"]
+    (folder / "x.fa").write_text("".join(f">s{i}\n{s}\n" for i, s in enumerate(texts)))
+    (folder / "x.tsv").write_text("id\tseq\n" + "".join(f"s{i}\t{s}\n" for i, s in enumerate(texts)))
+    for name in ("x.fa", "x.tsv"):
+        chunks = list(stream_sequences(name, ragged=True, chunk=chunk))
+        assert sum((names for names, _ in chunks), []) == ["s0", "s1", "s2", "s3"]
+        assert [decode(c) for _, codes in chunks for c in codes] == ["ACGTA", "N", "GGT" * 40, "ACT"]
+    for text, said in (
+        (">a\nAC\n>b\nA*\n", r"letter '\*' in bad, sequence 'b'"),
+        ("id\tseq\na\tAC\nb\t\n", "expected bases"),
+    ):
+        (folder / "bad").write_text(text)
+        with pytest.raises(InputError, match=said):
+            list(stream_sequences("bad", ragged=True))
 
 
 @pytest.mark.parametrize("name", FORMATS)
