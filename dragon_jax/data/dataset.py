@@ -122,6 +122,11 @@ class Dataset:
             weights=None if self.weights is None else self.weights[rows],
         )
 
+    def only_inputs(self, names: Sequence[str]) -> Dataset:
+        """Returns the data set without its inputs of other names."""
+        inputs, specs = ({k: v for k, v in own.items() if k in names} for own in (self.inputs, self.specs))
+        return dataclasses.replace(self, inputs=inputs, specs=specs)
+
     def fingerprint(self) -> str:
         """Returns a hex digest of everything that a model can see: sequences, targets, tasks, inputs, weights, in order."""
         return digest_columns(seen_columns(self), salt=task_salt(self.tasks))
