@@ -11,8 +11,11 @@ from dragon_jax.config import build
 from dragon_jax.errors import InputError, nearest
 from dragon_jax.models.base import ModelConfig, StrandModel
 from dragon_jax.models.convnet import ConvNetConfig
+from dragon_jax.models.danq import DanQConfig
 from dragon_jax.models.deepbind import DeepBindConfig
 from dragon_jax.models.dense import DenseConfig
+from dragon_jax.models.dragonn_rnn import DragonnRnnConfig
+from dragon_jax.models.factornet import FactorNetConfig
 from dragon_jax.models.hybrid import HybridConfig
 
 MODELS: dict[str, type[ModelConfig]] = {
@@ -20,6 +23,9 @@ MODELS: dict[str, type[ModelConfig]] = {
     "convnet": ConvNetConfig,
     "deepbind": DeepBindConfig,
     "hybrid": HybridConfig,
+    "factornet": FactorNetConfig,
+    "danq": DanQConfig,
+    "dragonn_rnn": DragonnRnnConfig,
 }
 
 
