@@ -10,8 +10,11 @@ import jax.numpy as jnp
 from dragon_jax.config import build
 from dragon_jax.errors import InputError, nearest
 from dragon_jax.models.base import ModelConfig, StrandModel
+from dragon_jax.models.basset import BassetConfig
 from dragon_jax.models.convnet import ConvNetConfig
 from dragon_jax.models.deepbind import DeepBindConfig
+from dragon_jax.models.deepsea import DeepSEAConfig
+from dragon_jax.models.deepstarr import DeepSTARRConfig
 from dragon_jax.models.dense import DenseConfig
 from dragon_jax.models.hybrid import HybridConfig
 
@@ -20,6 +23,9 @@ MODELS: dict[str, type[ModelConfig]] = {
     "convnet": ConvNetConfig,
     "deepbind": DeepBindConfig,
     "hybrid": HybridConfig,
+    "deepsea": DeepSEAConfig,
+    "basset": BassetConfig,
+    "deepstarr": DeepSTARRConfig,
 }
 
 
