@@ -84,6 +84,7 @@ def network(c, data, rate, batch, epochs):
 def deepbind(c, data):
     network(c, data, rate=5e-3, batch=64, epochs=12.0 if data == "nanog" else 6.0)
     c.model.hidden, c.model.dropout, c.model.mean_pool = 32, 0.25, True
+    c.train.motif_start = 0.5
     if data == "encode":
         c.model.detectors, c.model.hidden, c.train.batch_size = 128, 128, 128
 
@@ -100,6 +101,31 @@ def hybrid(c, data):
         c.optim.learning_rate, c.optim.weight_decay, c.train.batch_size = 5e-3, 0.01, 128
 
 
+def deepsea(c, data):
+    """A quarter as wide as published, as the data are few; 100 bp need the padding, see configs/deepsea.py."""
+    network(c, data, rate=1e-3, batch=64, epochs=12.0 if data == "nanog" else 6.0)
+    c.model.filters, c.model.dense = (80, 120, 240), (231,)
+    c.optim.l2, c.optim.l1_activations, c.optim.max_norm = 5e-7, 1e-8, 0.9
+    c.augment.reverse_complement = 0.5
+    if data == "encode":
+        c.model.padding, c.train.batch_size = "same", 128
+
+
+def factornet(c, data):
+    """The sizes of the smallest released models."""
+    network(c, data, rate=2e-3, batch=64, epochs=12.0 if data == "nanog" else 6.0)
+    if data == "encode":
+        c.train.batch_size = 128
+
+
+def dilated(c, data):
+    network(c, data, rate=2e-3, batch=64, epochs=12.0 if data == "nanog" else 6.0)
+    c.model.filters, c.model.layers, c.model.strands = 48, 4, "average"
+    c.model.dropout = 0.3
+    if data == "encode":
+        c.train.batch_size = 128
+
+
 DATA = {"nanog": nanog, "encode": encode}
 SYSTEMS = {
     "pwm": ("pwm", pwm),
@@ -107,4 +133,7 @@ SYSTEMS = {
     "gkmsvm": ("gkmsvm", gkmsvm),
     "kmer": ("kmer", kmer),
     "hybrid": ("hybrid", hybrid),
+    "deepsea": ("deepsea", deepsea),
+    "factornet": ("factornet", factornet),
+    "dilated": ("dilated", dilated),
 }
