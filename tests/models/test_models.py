@@ -170,7 +170,7 @@ def test_receptive_field_is_what_the_gradient_sees(raw):
     assert seen.max() - seen.min() + 1 == config.receptive_field(60) == len(seen)
 
 
-@pytest.mark.parametrize("name", sorted(SMALL))
+@pytest.mark.parametrize("name", ["basset", "deepsea", "deepstarr"])
 def test_receptive_field_of_pooled_convolutions_is_what_changes_reach(name):
     config = model_config({**SMALL[name], "name": name, "dense": ()})
     trunk = config.trunk(jnp.dtype("float32"))
