@@ -95,6 +95,14 @@ class ArraySource:
         parts = {part: self._load(part) for part in self.paths}
         check_tasks(parts)
         check_lengths(parts, self.paths, "Crop or pad them to one length")
+        first, *others = parts
+        for part in others:
+            for name, values in parts[part].inputs.items():
+                if values.shape[1:] != (wanted := parts[first].inputs[name].shape[1:]):
+                    raise InputError(
+                        f"{self.paths[part]}, input '{show(name)}': expected the shape {list(wanted)} of a row as in "
+                        f"{self.paths[first]}, found {list(values.shape[1:])}"
+                    )
         return parts
 
     def _load(self, part: str) -> Dataset:

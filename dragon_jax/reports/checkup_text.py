@@ -12,6 +12,8 @@ from dragon_jax.errors import show
 
 _SHOWN = 15  # tasks in the text; the page has them all
 _WIDE = 44  # letters of a name
+INPUT_HEADS = ("input: column", "split", "kind", "shape", "mean", "least", "most", "zero", "not finite")
+ZERO = "A base without a value counts as 0 in signals of a genome."
 
 
 def checkup_text(found: Checkup, every: bool = False) -> str:
@@ -88,8 +90,8 @@ def _tasks(found: Checkup, every: bool) -> str:
     return f"{title}\n{text}{more}{warning}{closed}"
 
 
-def _inputs(found: Checkup, every: bool) -> str:
-    """Every column of the extra inputs in every split: they are no labels, so test is shown too."""
+def input_lines(found: Checkup) -> list[list[str]]:
+    """Returns a line of text for every column of the extra inputs in every split: they are no labels, so test is shown too."""
     lines: list[list[str]] = []
     first: dict[str, dict] = {name: own for part in found.parts.values() for name, own in part.inputs.items()}
     for name, about in first.items():
@@ -102,13 +104,16 @@ def _inputs(found: Checkup, every: bool) -> str:
                 text = ["-" if v is None else f"{v:.4g}" for v in numbers]
                 text += [f"{100 * own[key][i]:.1f} %" for key in ("zero", "missing")]
                 lines.append([f"{show(name, _WIDE)}: {show(column, _WIDE)}", split, own["kind"], shape, *text])
+    return lines
+
+
+def _inputs(found: Checkup, every: bool) -> str:
+    lines = input_lines(found)
     if not lines:
         return ""
     shown = lines if every else lines[: 3 * _SHOWN]
-    heads = ["input: column", "split", "kind", "shape", "mean", "least", "most", "zero", "not finite"]
     more = f"\n... and {len(lines) - len(shown):,} more lines (--all prints them)" if len(lines) > len(shown) else ""
-    zero = "\nA base or region without a value counts as 0 in signals of a genome."
-    return f"Extra inputs\n{grid(heads, shown)}{more}{zero}"
+    return f"Extra inputs\n{grid(INPUT_HEADS, shown)}{more}\n{ZERO}"
 
 
 def value_of(found: Checkup, part, t: int) -> str:

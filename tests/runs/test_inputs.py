@@ -16,6 +16,7 @@ from dragon_jax.data.prepare import prepare
 from dragon_jax.errors import InputError
 from dragon_jax.models.base import ModelConfig
 from dragon_jax.models.registry import MODELS
+from dragon_jax.reports.checkup_page import checkup_page
 from dragon_jax.reports.checkup_text import checkup_text
 from dragon_jax.runs.directory import RunDir, read_json
 from dragon_jax.runs.settings import parse
@@ -240,6 +241,7 @@ def test_a_prepared_folder_keeps_what_the_inputs_are(folder, run, tmp_path):
     text = checkup_text(same)
     row = next(line for line in map(str.split, text.splitlines()) if line[:3] == ["metadata:", "pc2", "train"])
     assert row == ["metadata:", "pc2", "train", "vector", "4", "2", "2", "2", "0.0", "%", "0.0", "%"]
+    assert "metadata: island" in checkup_page(same)
     # a run that reads the folder still knows the genome that it was made of
     from dragon_jax.runs.region_inputs import region_inputs
 
