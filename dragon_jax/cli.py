@@ -78,6 +78,11 @@ def _parser() -> argparse.ArgumentParser:
         "--metadata", action="append", default=[], metavar="NAME=NUMBER",
         help="with regions: number of a column of 'metadata' (default: that of the run); may be repeated",
     )  # fmt: skip
+    p.add_argument(
+        "--core",
+        type=positive,
+        help="with regions: middle bases that annotations are looked up for (default: as in the run)",
+    )
     p.add_argument("--step", type=int, help="use the checkpoint of this step instead of the best one")
     p.add_argument("--batch-size", type=positive, default=1024, help="sequences per step (default 1024)")
 
@@ -194,7 +199,7 @@ def _predict(args: argparse.Namespace) -> int:
     from dragon_jax.data.region_stream import is_regions
     from dragon_jax.scoring import score_file, score_regions
 
-    of_regions = {f"--{k}": getattr(args, k) for k in ("genome", "signal", "annotation", "metadata")}
+    of_regions = {f"--{k}": getattr(args, k) for k in ("genome", "signal", "annotation", "metadata", "core")}
     of_sequences = {"--inputs": args.inputs, "--sequence-column": args.sequence_column, "--id-column": args.id_column}
     of_sequences["--fit"] = "" if args.fit == "refuse" else args.fit
     bed = args.format == "bed" or (args.format is None and is_regions(args.sequences))
@@ -216,6 +221,7 @@ def _predict(args: argparse.Namespace) -> int:
             genome=args.genome,
             signals={name: value.split(",") for name, value in pairs(args.signal, "--signal").items()},
             annotations=pairs(args.annotation, "--annotation"),
+            core=args.core,
             metadata={k: number(v, f"--metadata {k}") for k, v in pairs(args.metadata, "--metadata").items()},
         )
         count = score_regions(predictor, args.sequences, args.out, made_of, **common)

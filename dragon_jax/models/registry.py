@@ -14,6 +14,7 @@ from dragon_jax.models.base import ModelConfig, StrandModel
 from dragon_jax.models.convnet import ConvNetConfig
 from dragon_jax.models.deepbind import DeepBindConfig
 from dragon_jax.models.dense import DenseConfig
+from dragon_jax.models.dilated import DilatedConfig
 from dragon_jax.models.hybrid import HybridConfig
 
 MODELS: dict[str, type[ModelConfig]] = {
@@ -21,6 +22,7 @@ MODELS: dict[str, type[ModelConfig]] = {
     "convnet": ConvNetConfig,
     "deepbind": DeepBindConfig,
     "hybrid": HybridConfig,
+    "dilated": DilatedConfig,
 }
 
 

@@ -210,6 +210,11 @@ def _fit_network(
         settings.model.check_length(train.length)
     except ValueError as e:
         raise InputError(f"model.{e}") from e
+    other = [t.name for t in train.tasks if t.kind != "binary"]
+    if settings.model.strands == "probability" and other:
+        raise InputError(
+            f"model.strands: 'probability' averages probabilities, but {listing(other)} is no binary task. Use 'average'"
+        )
     read = read_inputs(settings.model)
     model = make_model(settings.model, len(train.tasks), spec.train.compute_dtype, train.input_specs)
     if isinstance(train, Dataset):

@@ -39,6 +39,7 @@ def region_inputs(
     signals: Mapping[str, Sequence[str]] | None = None,
     annotations: Mapping[str, str] | None = None,
     metadata: Mapping[str, float] | None = None,
+    core: int | None = None,
 ) -> RegionInputs:
     """Returns what windows around regions are made of for the model of a run.
 
@@ -46,6 +47,7 @@ def region_inputs(
         specs: the inputs that the model reads. length: bases that it reads, None = any.
         genome: FASTA instead of that of the run. signals: files of a signal instead, one for each column.
         annotations: BED files instead, by column of `metadata`. metadata: numbers of that vector instead.
+        core: bases in the middle of a window that annotations are looked up for, instead of those of the run (or all).
 
     Raises:
         InputError: no genome, a name that the model does not read, or no files for what it reads.
@@ -78,7 +80,7 @@ def region_inputs(
         source = InputConfig(**fields)
     except ValueError as e:
         raise InputError(f"inputs of {run} for these regions: {e}") from e
-    return RegionInputs(source, length, trained.core() if trained else length)
+    return RegionInputs(source, length, core or (trained.core() if trained else length))
 
 
 def _replace_signals(

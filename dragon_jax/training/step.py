@@ -110,8 +110,8 @@ def make_train_step(
             return logits, logits, changed
         represent, changed = model.apply(variables, inputs, train=True, method="represent", **common)
         fixed = {**variables, "params": {**params, "head": jax.lax.stop_gradient(params["head"])}}
-        trunk_logits: Any = model.apply(fixed, represent, method="read_out")
-        head_logits: Any = model.apply(variables, jax.lax.stop_gradient(represent), method="read_out")
+        trunk_logits: Any = model.apply(fixed, represent, train=True, method="read_out")
+        head_logits: Any = model.apply(variables, jax.lax.stop_gradient(represent), train=True, method="read_out")
         return trunk_logits, head_logits, changed
 
     def train_step(state: TrainState, batch: PyTree, arrays: PyTree = None) -> TrainState:

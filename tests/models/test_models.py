@@ -8,6 +8,7 @@ import pytest
 from dragon_jax import dna
 from dragon_jax.errors import InputError
 from dragon_jax.models import layers
+from dragon_jax.models.base import logit_of_mean_probability
 from dragon_jax.models.dense import ACTIVATIONS
 from dragon_jax.models.registry import MODELS, make_model, model_config
 from dragon_jax.models.summary import parameter_count, summarise_model
@@ -55,7 +56,7 @@ def test_every_activation_gives_finite_logits_and_gradients(name, activation):
     assert any(np.abs(g).max() > 0 for g in jax.tree.leaves(grads))
 
 
-@pytest.mark.parametrize("strands", ["average", "maximum", "shared"])
+@pytest.mark.parametrize("strands", ["average", "probability", "maximum", "shared"])
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_both_strands_give_the_same_logits(name, strands):
     raw = {"name": name, "strands": strands}
@@ -71,6 +72,31 @@ def test_both_strands_give_the_same_logits(name, strands):
     forward = model.apply(variables, {"codes": codes}, train=False)
     reverse = model.apply(variables, {"codes": other}, train=False)
     np.testing.assert_allclose(forward, reverse, rtol=1e-4, atol=1e-5)
+
+
+def test_strands_with_averaged_probabilities_and_one_strand_while_training():
+    raw = {"name": "convnet", "dropout": 0.0}
+    one, variables, codes = build(raw, 83, tasks=2)
+    both = make_model(model_config(raw | {"strands": "probability", "train_strands": "one"}), 2)
+    other = np.ascontiguousarray(dna.reverse_complement(codes))
+    forward, reverse = (np.asarray(one.apply(variables, {"codes": c}, train=False), np.float64) for c in (codes, other))
+    mean = (1 / (1 + np.exp(-forward)) + 1 / (1 + np.exp(-reverse))) / 2
+    logits = np.asarray(both.apply(variables, {"codes": codes}, train=False), np.float64)
+    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), mean, rtol=1e-5)
+    np.testing.assert_allclose(both.apply(variables, {"codes": codes}, train=True), forward, rtol=1e-5, atol=1e-6)
+    assert "2 strands (probability), 1 strand while training" in summarise_model(both, {"codes": codes[:1]})
+
+
+def test_the_logit_of_a_mean_probability_is_finite_far_out():
+    a, b = jnp.array([200.0, -200, 90, 0]), jnp.array([200.0, -200, -90, 0])
+    np.testing.assert_allclose(logit_of_mean_probability(a, b), [200, -200, 0, 0], atol=1e-4)
+    assert np.isfinite(jax.grad(lambda x: logit_of_mean_probability(x, b).sum())(a)).all()
+
+
+@pytest.mark.parametrize("strands", ["none", "shared"])
+def test_one_strand_while_training_needs_strands_that_can_be_combined(strands):
+    with pytest.raises(InputError, match="train_strands"):
+        model_config({"name": "convnet", "strands": strands, "train_strands": "one"})
 
 
 def test_one_strand_tells_strands_apart_and_shared_strands_exchange_features():
