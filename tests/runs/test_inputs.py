@@ -18,7 +18,8 @@ from dragon_jax.models.base import ModelConfig
 from dragon_jax.models.registry import MODELS
 from dragon_jax.reports.checkup_page import checkup_page
 from dragon_jax.reports.checkup_text import checkup_text
-from dragon_jax.runs.directory import RunDir, read_json
+from dragon_jax.runs.directory import read_json
+from dragon_jax.runs.region_inputs import region_inputs
 from dragon_jax.runs.settings import parse
 
 SIZES = {"chr1": 9000, "chr2": 3000, "chr3": 3000}
@@ -242,13 +243,36 @@ def test_a_prepared_folder_keeps_what_the_inputs_are(folder, run, tmp_path):
     row = next(line for line in map(str.split, text.splitlines()) if line[:3] == ["metadata:", "pc2", "train"])
     assert row == ["metadata:", "pc2", "train", "vector", "4", "2", "2", "2", "0.0", "%", "0.0", "%"]
     assert "metadata: island" in checkup_page(same)
-    # a run that reads the folder still knows the genome that it was made of
-    from dragon_jax.runs.region_inputs import region_inputs
+    # a run that streams the folder learns from the inputs, and still knows the genome that it was made of
+    for key in ("batch_size", "steps", "eval_every", "tensorboard"):
+        c.train[key] = config(folder).train[key]
+    c.optim.learning_rate, c.train.placement, c.evaluate.bootstrap = 0.2, "stream", 20
+    streamed = dragon_jax.train(c, tmp_path / "run", quiet=True)
+    assert streamed.results["valid"]["mean"]["auroc"] == 1
+    (tmp_path / "x.bed").write_text("chr2\t0\t60\n")
+    out = tmp_path / "x.tsv"
+    assert cli.main(["predict", str(tmp_path / "run"), str(tmp_path / "x.bed"), f"--out={out}"]) == 0
+    np.testing.assert_allclose(
+        scores(out)[1][0], np.load(streamed["predictions"] / "valid.npz")["predictions"][0], atol=1e-6
+    )
+    made = region_inputs(streamed, data.specs, LENGTH, metadata={"pc1": 9.0})
+    assert made.source.metadata == {"pc1": 9.0, "pc2": 2.0, "dose": 1.5} and made.core == LENGTH
 
-    raw = c.to_dict()
-    stand_in = RunDir(tmp_path / "stand_in")
-    stand_in.prepare()
-    stand_in.update("config.json", **raw)
-    made = region_inputs(stand_in, data.specs, LENGTH, metadata={"pc1": 9.0})
-    assert made.source.profiles["signal"][0].endswith("cuts_fwd.bw") and made.core == LENGTH
-    assert made.source.metadata == {"pc1": 9.0, "pc2": 2.0, "dose": 1.5}
+
+def test_prepared_folders_of_two_cell_types_join(folder, tmp_path):
+    swapped = {"signal": (str(folder / "cuts_rev.bw"), str(folder / "cuts_fwd.bw"))}
+    columns = {"signal": ("cuts_fwd", "cuts_rev")}
+    configs = [config(folder), config(folder, metadata_row="HeLa", profiles=swapped, profile_columns=columns)]
+    paths = [str(prepare(c, tmp_path, name=f"x{i}", say=lambda line: None).path) for i, c in enumerate(configs)]
+    c = dragon_jax.template(model="reader", source="tfds")
+    c.data.source.path, c.data.source.more, c.data.split.name = paths[0], (paths[1],), "files"
+    data = parse(c.to_dict()).data.load(0).parts["train"]
+    half = len(data) // 2
+    assert set(data.inputs["metadata"][:half, 0].tolist()) == {0.25}
+    assert set(data.inputs["metadata"][half:, 0].tolist()) == {0.5}
+    np.testing.assert_array_equal(data.codes[:half], data.codes[half:])
+    np.testing.assert_array_equal(data.inputs["signal"][:half], data.inputs["signal"][half:, :, ::-1])
+    other = config(folder, annotations={})
+    c.data.source.more = (str(prepare(other, tmp_path, name="y", say=lambda line: None).path),)
+    with pytest.raises(InputError, match=r"split 'train' of .* does not go with that of .*: expected the same length"):
+        parse(c.to_dict()).data.load(0)
