@@ -224,7 +224,8 @@ def _predict(args: argparse.Namespace) -> int:
             core=args.core,
             metadata={k: number(v, f"--metadata {k}") for k, v in pairs(args.metadata, "--metadata").items()},
         )
-        count = score_regions(predictor, args.sequences, args.out, made_of, **common)
+        say = lambda line: print(line, file=sys.stderr)  # noqa: E731
+        count = score_regions(predictor, args.sequences, args.out, made_of, say=say, **common)
     else:
         count = score_file(
             predictor,

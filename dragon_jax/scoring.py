@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -95,18 +95,19 @@ def score_regions(
     raw: bool = False,
     tasks: Sequence[str] | None = None,
     batch_size: int = 1024,
+    say: Callable[[str], None] = lambda line: None,
 ) -> int:
     """Writes the same TSV for the windows around the regions of a BED file; returns the number of rows.
 
     Args:
-        made_of: genome and files, see `runs.region_inputs`.
+        made_of: genome and files, see `runs.region_inputs`. say: takes lines about what was put in order.
 
     Raises:
         InputError: unknown tasks, a file that cannot be read, a contig that the genome lacks.
     """
     columns = _columns(predictor, tasks)
     pieces = stream_regions(
-        regions, made_of.source, made_of.length, made_of.core, predictor.specs, max(batch_size, 4096)
+        regions, made_of.source, made_of.length, made_of.core, predictor.specs, max(batch_size, 4096), say
     )
     return _write(predictor, pieces, out, columns, raw, batch_size)
 

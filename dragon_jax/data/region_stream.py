@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -24,7 +24,13 @@ def is_regions(path: str) -> bool:
 
 
 def stream_regions(
-    path: str, source: InputConfig, length: int, core: int, specs: Mapping[str, InputSpec], chunk: int
+    path: str,
+    source: InputConfig,
+    length: int,
+    core: int,
+    specs: Mapping[str, InputSpec],
+    chunk: int,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Piece]:
     """Yields (names, codes uint8 `[n, L]`, inputs `[n, ...]` by name) of the window around each region, in the order of the file.
 
@@ -33,7 +39,7 @@ def stream_regions(
 
     Args:
         path: BED or narrowPeak file. source: genome and files of the inputs. core: see `GenomeInputs`.
-        specs: what the model reads. chunk: most regions at a time.
+        specs: what the model reads. chunk: most regions at a time. say: takes lines about what was put in order.
 
     Raises:
         InputError: a file that cannot be read, a contig that the genome lacks, or files that make other inputs than the model
@@ -41,7 +47,13 @@ def stream_regions(
     """
     genome = Genome(source.genome)
     found = read_bed(
-        path, contigs=genome.contigs, rename=source.contigs, points=True, noun="region", genome=source.genome
+        path,
+        contigs=genome.contigs,
+        rename=source.contigs,
+        points=True,
+        noun="region",
+        genome=source.genome,
+        remedy="Remove them, or give the --genome that they lie on",
     )
     inputs = GenomeInputs(source, genome.contigs, core)
     _fitting(inputs.specs, specs)
@@ -49,6 +61,15 @@ def stream_regions(
     names = found.chrom.tolist()
     chrom = np.fromiter((number[name] for name in names), np.int32, len(names))
     windows = Windows(genome.contigs, chrom, found.centres() - length // 2, length)
+    outside = int(((windows.start < 0) | (windows.start + length > windows.sizes())).sum())
+    counts = {
+        **found.notes,
+        **inputs.notes,
+        "windows over the end of a contig: bases there are unknown, signals 0": outside,
+    }
+    for key, count in counts.items():
+        if count:
+            say(f"{count:,} {key}")
     called = [""] * len(names) if found.name is None else found.name.tolist()
     width = length * (1 + 4 * sum(len(spec.columns) for spec in specs.values() if spec.kind == "signal"))
     step = max(1, min(chunk, BLOCK_BYTES // width))

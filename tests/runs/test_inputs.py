@@ -168,7 +168,7 @@ def test_labels_that_depend_on_inputs_alone_are_learned_and_predicted_by_the_com
         (["x.fa", "--inputs=nan.npz"], "array 'signal', row 1: expected finite numbers in an input, found nan"),
         (["x.fa", "--genome=g.fa"], "--genome belongs to regions"),
         (["x.bed", "--inputs=rows.npz"], "--inputs belongs to sequences"),
-        (["far.bed"], "contigs absent from"),
+        (["far.bed"], "genome.fa (chr9). Remove them, or give the --genome that they lie on"),
         (["x.bed", "--signal=signal=a.bw"], "--signal signal: expected 2 files (cuts_fwd, cuts_rev), found 1"),
         (["x.bed", "--signal=singal=a.bw"], "reads no signal of that name (it reads signal); did you mean signal"),
         (["x.bed", "--metadata=pc1=high"], "--metadata pc1: expected a finite number, found 'high'"),
@@ -207,7 +207,7 @@ def test_a_model_that_needs_what_is_not_there_fails_before_training(folder, tmp_
 
 
 @pytest.mark.parametrize("model", ["kmer", "dense"])
-def test_inputs_that_nothing_reads_are_said_and_change_nothing(folder, tmp_path, model):
+def test_inputs_that_nothing_reads_are_said_and_change_nothing(folder, tmp_path, capsys, model):
     c = config(folder, model)
     if model == "dense":
         c.model.widths, c.train.steps = (2,), 5
@@ -225,6 +225,7 @@ def test_inputs_that_nothing_reads_are_said_and_change_nothing(folder, tmp_path,
     out = tmp_path / "x.tsv"
     assert cli.main(["predict", run.path.as_posix(), str(tmp_path / "x.bed"), f"--out={out}"]) == 0
     assert scores(out)[0] == ["first", "chr2:2965-3000"]
+    assert "1 windows over the end of a contig: bases there are unknown" in capsys.readouterr().err
     np.testing.assert_allclose(
         scores(out)[1][0], np.load(run["predictions"] / "valid.npz")["predictions"][0], atol=1e-6
     )
