@@ -12,9 +12,12 @@ from dragon_jax.data.input_spec import InputSpec
 from dragon_jax.errors import InputError, nearest
 from dragon_jax.models.base import ModelConfig, StrandModel
 from dragon_jax.models.convnet import ConvNetConfig
+from dragon_jax.models.danq import DanQConfig
 from dragon_jax.models.deepbind import DeepBindConfig
 from dragon_jax.models.dense import DenseConfig
 from dragon_jax.models.dilated import DilatedConfig
+from dragon_jax.models.dragonn_rnn import DragonnRnnConfig
+from dragon_jax.models.factornet import FactorNetConfig
 from dragon_jax.models.hybrid import HybridConfig
 
 MODELS: dict[str, type[ModelConfig]] = {
@@ -23,6 +26,9 @@ MODELS: dict[str, type[ModelConfig]] = {
     "deepbind": DeepBindConfig,
     "hybrid": HybridConfig,
     "dilated": DilatedConfig,
+    "factornet": FactorNetConfig,
+    "danq": DanQConfig,
+    "dragonn_rnn": DragonnRnnConfig,
 }
 
 

@@ -120,7 +120,7 @@ def refuse_other_config(run: RunDir, raw: Mapping[str, Any]) -> None:
     A field that a newer release has added counts as equal while it has its default.
     """
     changed = differences(run.config, json.loads(json.dumps(raw)))
-    if changed and parse(run.config) != parse(raw):
+    if changed and parse(run.config, imported=True) != parse(raw):
         raise InputError(f"{run} was started with another config ({listing(changed)}). Use a new --workdir")
 
 
@@ -153,7 +153,8 @@ def _open(run: RunDir, raw: Mapping[str, Any], settings: Settings, loaded: Loade
     train = loaded.part("train")
     stats = part_statistics(train)
     write_json(run["model.json"], describe_outputs(train, stats, read_inputs(settings.model)))
-    record = provenance(Devices().describe() if settings.is_network else "cpu (NumPy, scikit-learn)", settings.seed)
+    jax_counts = settings.is_network or settings.model.ON_DEVICE
+    record = provenance(Devices().describe() if jax_counts else "cpu (NumPy, scikit-learn)", settings.seed)
     record |= {"unseen_sequences": loaded.unseen}  # of the splits that stay closed; no label goes into it
     record |= {
         "data_fingerprint": data_fingerprint(loaded, settings),

@@ -144,6 +144,7 @@ class BaselinePredictor:
         self.specs: dict[str, InputSpec] = {}
         self.tasks: tuple[Task, ...] = model.tasks
         self.length: int | None = model.length
+        self.shortest: int = getattr(model, "shortest", 1)
 
     def predict(self, sequences: Sequences, *, raw: bool = False, batch_size: int = 256) -> np.ndarray:
         """Returns float32 `[N, T]`; see `Predictor`."""
@@ -163,7 +164,7 @@ def load(run: str | RunDir, step: int | None = None) -> NetworkPredictor | Basel
         InputError: no run there, no checkpoint yet, or a damaged one (the sentence names an intact one).
     """
     folder = run if isinstance(run, RunDir) else RunDir(run)
-    settings, outputs = parse(folder.config), read_json(folder["model.json"])
+    settings, outputs = parse(folder.config, imported=True), read_json(folder["model.json"])
     checkpoints = Checkpoints(folder["checkpoints"])
     steps = checkpoints.steps()
     if not steps:

@@ -130,7 +130,7 @@ def _known(name: str, known: Sequence[str], flag: str, noun: str) -> None:
 
 def _trained_on(run: RunDir) -> GenomeConfig | None:
     """The genome source of a run, also where it was read from a folder that `dragon prepare` made of one."""
-    section = parse(run.config).data_section
+    section = parse(run.config, imported=True).data_section
     source = None if section is None else section.source
     if isinstance(source, TfdsSource):
         recipe = (metadata_of(source.path).get("about") or {}).get("recipe", {}).get("data")
