@@ -38,18 +38,18 @@ class Seen:
     @staticmethod
     def of(spec: InputSpec, values: np.ndarray) -> Seen:
         """Returns the counts of some rows `[N, ...]`."""
-        flat = values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1).astype(np.float64, copy=False)
-        there = np.isfinite(flat)
-        return Seen(
-            spec,
-            values.shape[1:],
-            len(flat),
-            np.where(there, flat, 0).sum(0),
-            np.where(there, flat, np.inf).min(0),
-            np.where(there, flat, -np.inf).max(0),
-            (flat == 0).sum(0),
-            (~there).sum(0),
-        )
+        flat = values.reshape(-1, values.shape[-1] if values.ndim > 1 else 1)
+        flat = flat if flat.dtype.kind == "f" else flat.astype(np.float64)
+        total, low, high = np.zeros((3, flat.shape[1]))
+        zeros, missing = np.zeros((2, flat.shape[1]), np.int64)
+        for i in range(flat.shape[1]):  # one column at a time: sums along the first axis of a narrow array are slow
+            column = np.ascontiguousarray(flat[:, i])
+            zeros[i] = len(column) - np.count_nonzero(column)
+            finite = column[np.isfinite(column)]
+            missing[i] = len(column) - len(finite)
+            total[i] = finite.sum(dtype=np.float64)
+            low[i], high[i] = finite.min(initial=np.inf), finite.max(initial=-np.inf)
+        return Seen(spec, values.shape[1:], len(flat), total, low, high, zeros, missing)
 
     def join(self, other: Seen) -> Seen:
         """Returns the counts of both."""
