@@ -123,7 +123,9 @@ class StrandModel(nn.Module):
             codes = jnp.concatenate([codes, dna.reverse_complement(codes)])
             extra = {k: jnp.concatenate([v, other_strand(v, self.specs.get(k))]) for k, v in extra.items()}
         x = dna.one_hot(codes, self.dtype.name, self.config.unknown)
-        return self.drop(self.trunk(x, extra, train=train), deterministic=not train)
+        hidden = self.trunk(x, extra, train=train)
+        self.sow("intermediates", "hidden", hidden)  # kept only where asked for (optim.l1_activations)
+        return self.drop(hidden, deterministic=not train)
 
     def read_out(self, representation: Float[Array, "SB d"], *, train: bool) -> Float[Array, "B T"]:
         """Returns the logits, the strands combined."""

@@ -11,9 +11,12 @@ from dragon_jax.config import build
 from dragon_jax.data.input_spec import InputSpec
 from dragon_jax.errors import InputError, nearest
 from dragon_jax.models.base import ModelConfig, StrandModel
+from dragon_jax.models.basset import BassetConfig
 from dragon_jax.models.convnet import ConvNetConfig
 from dragon_jax.models.danq import DanQConfig
 from dragon_jax.models.deepbind import DeepBindConfig
+from dragon_jax.models.deepsea import DeepSEAConfig
+from dragon_jax.models.deepstarr import DeepSTARRConfig
 from dragon_jax.models.dense import DenseConfig
 from dragon_jax.models.dilated import DilatedConfig
 from dragon_jax.models.dragonn_rnn import DragonnRnnConfig
@@ -29,6 +32,9 @@ MODELS: dict[str, type[ModelConfig]] = {
     "factornet": FactorNetConfig,
     "danq": DanQConfig,
     "dragonn_rnn": DragonnRnnConfig,
+    "deepsea": DeepSEAConfig,
+    "basset": BassetConfig,
+    "deepstarr": DeepSTARRConfig,
 }
 
 
