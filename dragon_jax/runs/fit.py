@@ -15,6 +15,7 @@ from dragon_jax.config import differences, plain
 from dragon_jax.data.batches import RowSource
 from dragon_jax.data.builders import TfdsSource, open_stream
 from dragon_jax.data.dataset import Dataset
+from dragon_jax.data.input_spec import refuse_not_finite
 from dragon_jax.data.load import Loaded
 from dragon_jax.data.records import TfdsSplit
 from dragon_jax.errors import InputError, RunError, listing
@@ -220,6 +221,9 @@ def _fit_network(
     if isinstance(train, Dataset):
         train = train.only_inputs(read)  # what no layer reads need not travel to the device
     valid = valid.only_inputs(read)
+    for split, data in (("train", train), ("valid", valid)):
+        for name, values in data.inputs.items() if isinstance(data, Dataset) else ():
+            refuse_not_finite(values, f"input '{name}' of split '{split}'")
     summary = summarise_model(model, {k: v for k, v in example(train).items() if k == "codes" or k in read})
     summary = "\n".join([summary, *remarks(settings.model, loaded.part("train").input_specs, settings.model.name)])
     if not run["model.txt"].exists():
