@@ -17,6 +17,7 @@ from dragon_jax.models.deepsea import DeepSEAConfig
 from dragon_jax.models.deepstarr import DeepSTARRConfig
 from dragon_jax.models.dense import DenseConfig
 from dragon_jax.models.hybrid import HybridConfig
+from dragon_jax.models.transformer import TransformerConfig
 
 MODELS: dict[str, type[ModelConfig]] = {
     "dense": DenseConfig,
@@ -26,6 +27,7 @@ MODELS: dict[str, type[ModelConfig]] = {
     "deepsea": DeepSEAConfig,
     "basset": BassetConfig,
     "deepstarr": DeepSTARRConfig,
+    "transformer": TransformerConfig,
 }
 
 
