@@ -121,7 +121,7 @@ def make_train_step(
             batch = fetch(arrays, batch["rows"])
         dropout_key, augment_key = jax.random.split(jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step))
         inputs = {k: v for k, v in batch.items() if k not in NOT_INPUTS}
-        inputs = augment(inputs, augmentation, augment_key)
+        inputs = augment(inputs, augmentation, augment_key, model.specs)
 
         def objective(params):
             trunk, heads, changed = run(params, state.model_state, inputs, dropout_key, not weighting.literal)

@@ -16,6 +16,8 @@ from dragon_jax.models.summary import parameter_count, summarise_model
 
 # Networks whose layers do not fit short sequences or take long, small enough for tests of every network.
 SMALL = {
+    "danq": {"kernels": 6, "width": 7, "pool_width": 9, "recurrent": 4, "dense": 8},
+    "factornet": {"kernels": 6, "width": 7, "pool_width": 9, "recurrent": 4, "dense": 8},
     "deepsea": {"filters": (6, 8), "widths": (8, 4), "pools": (4, 1), "conv_dropout": (0.2, 0.5), "dense": (9,)},
     "basset": {"filters": (6, 5), "widths": (7, 5), "pools": (3, 2), "dense": (8, 7)},
     "deepstarr": {"filters": (6, 5), "widths": (7, 3), "pools": (2, 2), "dense": (8, 7)},
@@ -89,7 +91,7 @@ def test_every_activation_gives_finite_logits_and_gradients(name, activation):
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_both_strands_give_the_same_logits(name, strands):
     raw = {"name": name, "strands": strands, "train_strands": "same", **SMALL.get(name, {})}
-    if name in ("deepbind", "hybrid") and strands == "shared":
+    if name in ("deepbind", "hybrid", "factornet", "danq") and strands == "shared":
         with pytest.raises(InputError, match="shared"):
             model_config(raw)
         return
