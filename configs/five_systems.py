@@ -79,12 +79,12 @@ def network(c, data, rate, batch, epochs):
     c.optim.learning_rate, c.optim.schedule, c.optim.ema = rate, "cosine", 0.99
     c.train.batch_size, c.train.epochs, c.train.patience, c.train.monitor = batch, epochs, 0, "auroc"
     c.augment.mutate, c.augment.shift = 0.03, 4 if data == "nanog" else 1
+    c.train.motif_start = 0.5  # half of the first filters start at words enriched in train
 
 
 def deepbind(c, data):
     network(c, data, rate=5e-3, batch=64, epochs=12.0 if data == "nanog" else 6.0)
     c.model.hidden, c.model.dropout, c.model.mean_pool = 32, 0.25, True
-    c.train.motif_start = 0.5
     if data == "encode":
         c.model.detectors, c.model.hidden, c.train.batch_size = 128, 128, 128
 
@@ -120,10 +120,20 @@ def factornet(c, data):
 
 def dilated(c, data):
     network(c, data, rate=2e-3, batch=64, epochs=12.0 if data == "nanog" else 6.0)
-    c.model.filters, c.model.layers, c.model.strands = 48, 4, "average"
-    c.model.dropout = 0.3
+    c.model.filters, c.model.stem_width, c.model.pool_width, c.model.layers = 64, 15, 4, 3
+    c.model.first_dilation, c.model.strands, c.model.dropout = 1, "average", 0.3
     if data == "encode":
         c.train.batch_size = 128
+
+
+def transformer(c, data):
+    network(c, data, rate=2e-3, batch=64, epochs=12.0 if data == "nanog" else 6.0)
+    c.model.filters, c.model.width, c.model.pool_width = 64, 15, 5
+    c.model.dim, c.model.blocks, c.model.heads, c.model.hidden = 64, 2, 4, 128
+    c.model.dropout, c.model.block_dropout = 0.2, 0.1
+    c.optim.name, c.optim.weight_decay, c.optim.warmup_fraction, c.optim.clip_norm = "adamw", 0.01, 0.1, 1.0
+    if data == "encode":
+        c.model.filters, c.train.batch_size = 128, 128
 
 
 DATA = {"nanog": nanog, "encode": encode}
@@ -136,4 +146,5 @@ SYSTEMS = {
     "deepsea": ("deepsea", deepsea),
     "factornet": ("factornet", factornet),
     "dilated": ("dilated", dilated),
+    "transformer": ("transformer", transformer),
 }
