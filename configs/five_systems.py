@@ -5,15 +5,14 @@ dragon evaluate runs/five/deepbind_nanog_0 --split=test
 (all of them, and the table: python experiments/five_systems/run.py --workdir=runs/five)
 
 First word: pwm, deepbind, gkmsvm, deepsea, factornet; kmer, hybrid, dilated, transformer. Second: `nanog` (NANOG peaks against
-other accessible regions, 200 bp), `encode` (31 tracks of ENCODE-DREAM, 100 bp) or `yeast` (ChIP-exo of 10 proteins, ATAC
-signal for `factornet_atac`). Third: fold 0 to 4; the chromosomes of a fold are test, those of the next are valid. Data:
-`dragon download nanog_h1`, `dragon download encode_dream_multitask`, `dragon download motifs`. Cost and figures:
+other accessible regions, 200 bp), `encode` (31 tracks of ENCODE-DREAM, 100 bp) or `yeast` (ChIP-exo of 12 proteins, and ATAC-seq
+for `factornet_atac`). Third: fold 0 to 4; the chromosomes of a fold are test, those of the next are valid. Data:
+`dragon download nanog_h1`, `dragon download encode_dream_multitask`, `dragon download motifs`, `dragon download yeast`. Cost and figures:
 experiments/five_systems.
 """
 
-import os
-
 import dragon_jax
+from dragon_jax.files import expand
 
 MOTIFS = "$DRAGON_DATA/motifs/H12CORE_meme_format.meme"
 # The first track of each of the 31 factors in the file, because a machine or a motif is fitted to each track by itself.
@@ -28,11 +27,14 @@ TRACKS = (
 def get_config(argument: str = "deepbind,nanog,0"):
     system, data, fold = argument.split(",")
     model, settings = SYSTEMS[system]
-    source = {"nanog": "fasta", "encode": "table"}[data]
+    source = {"nanog": "fasta", "encode": "table", "yeast": "genome"}[data]
     fields = {"motifs": MOTIFS} if model == "pwm" else {}
     c = dragon_jax.template(model=model, source=source, **fields)
-    DATA[data](c)
     c.data.split.name, c.data.split.folds, c.data.split.fold = "chromosome_folds", 5, int(fold)
+    DATA[data](c)
+    if system == "factornet_atac":
+        c.data.source.profiles = dict(signal=("$DRAGON_DATA/yeast/atac/atac_cut_sites.bw",))
+        c.data.source.profile_log1p = True
     settings(c, data)
     return c
 
@@ -53,6 +55,18 @@ def encode(c):
     c.data.split.duplicates = "drop"
 
 
+def yeast(c):
+    """Twelve sequence-specific proteins, a peak centre in the central 100 of 500 bp, as configs/factornet_yeast.py."""
+    names = ("Reb1", "Abf1", "Fkh1", "Cin5", "Sok2", "Mcm1", "Rap1", "Mig1", "Phd1", "Met4", "Hap3", "Fkh2")
+    s = c.data.source
+    s.genome, s.sizes = "$DRAGON_DATA/yeast/sacCer3.no_chrVII_chrXVI.fa.gz", "$DRAGON_DATA/yeast/chrom.sizes"
+    s.files = {name: f"$DRAGON_DATA/yeast/peaks/{name}_CX.bed.gz" for name in names}
+    s.contigs, s.exclude = "roman", ("chrM",)
+    s.length, s.label.core, s.label.absent = 500, 100, "zero"
+    c.data.split.duplicates = "drop"
+    c.data.negatives.name, c.data.negatives.per_positive = "matched", 2
+
+
 def pwm(c, data):
     """One motif a task, the best on train: of all for one task, of those named after any of the factors for many."""
     if data == "encode":
@@ -60,7 +74,7 @@ def pwm(c, data):
 
 
 def motif_names(factors):
-    with open(os.path.expandvars(MOTIFS)) as lines:
+    with open(expand(MOTIFS)) as lines:
         names = [line.split()[1] for line in lines if line.startswith("MOTIF")]
     return [name for name in names if name.split(".")[0] in factors]
 
@@ -116,6 +130,10 @@ def factornet(c, data):
     network(c, data, rate=2e-3, batch=64, epochs=12.0 if data == "nanog" else 6.0)
     if data == "encode":
         c.train.batch_size = 128
+    if data == "yeast":  # as configs/factornet_yeast.py
+        c.model.width, c.model.pool_width, c.augment.shift = 20, 15, 20
+        c.optim.learning_rate, c.optim.warmup_fraction, c.optim.clip_norm = 5e-3, 0.1, 1.0
+        c.train.batch_size, c.train.epochs, c.train.monitor = 100, 10.0, "auprc"
 
 
 def dilated(c, data):
@@ -136,7 +154,7 @@ def transformer(c, data):
         c.model.filters, c.train.batch_size = 128, 128
 
 
-DATA = {"nanog": nanog, "encode": encode}
+DATA = {"nanog": nanog, "encode": encode, "yeast": yeast}
 SYSTEMS = {
     "pwm": ("pwm", pwm),
     "deepbind": ("deepbind", deepbind),
@@ -145,6 +163,7 @@ SYSTEMS = {
     "hybrid": ("hybrid", hybrid),
     "deepsea": ("deepsea", deepsea),
     "factornet": ("factornet", factornet),
+    "factornet_atac": ("factornet", factornet),
     "dilated": ("dilated", dilated),
     "transformer": ("transformer", transformer),
 }

@@ -88,14 +88,14 @@ SETS: dict[str, RemoteSet] = {
         "Shrikumar, Prakash, Kundaje. Bioinformatics 35, i173-i182 (2019), doi:10.1093/bioinformatics/btz322",
         "labels_18tf_train.tsv.gz: 1 where at least 100 of the 200 bp overlap a conservative H1-hESC peak of "
         "uci-cbcl/FactorNet, without chr8, chr21 and chrY",
-        ("deepsea", "transformer"),
+        ("deepsea", "five_systems", "transformer"),
     ),
     "encode_dream_multitask": RemoteSet(
         "51,657 CTCF and PU.1 peak sequences against 109 ChIP-seq tracks",
         "MIT and MIT",
         _QUANG,
         "all files: sequences without chr1, chr2, chr8 and chr21; label 1 where the centre lies inside a conservative peak",
-        ("encode_multitask", "deepsea", "transformer"),
+        ("encode_multitask", "deepsea", "five_systems", "transformer"),
     ),
     "yeast": RemoteSet(
         "S. cerevisiae genome, 301 ChIP-exo peak sets, ATAC-seq fragments",
@@ -103,7 +103,7 @@ SETS: dict[str, RemoteSet] = {
         "Rossi et al. Nature 592, 309-314 (2021), doi:10.1038/s41586-021-03314-8; "
         "Schep et al. Genome Res. 25, 1757-1770 (2015)",
         "all files: without chrVII and chrXVI; atac_cut_sites.bw counts fragment ends (start and end - 1)",
-        ("yeast_chipexo", "yeast_atac"),
+        ("yeast_chipexo", "yeast_atac", "five_systems"),
     ),
     "mpra_satmut": RemoteSet(
         "saturation-mutagenesis MPRA of 20 human elements",
@@ -127,7 +127,7 @@ SETS: dict[str, RemoteSet] = {
         "MIT and GPL-3.0 (repositories); JASPAR CC BY 4.0; HOCOMOCO",
         "Vorontsov et al. NAR 2024; Castro-Mondragon et al. NAR 2022; Rauluseviciute et al. NAR 2024; Kheradpour, Kellis "
         "NAR 2014; Teixeira et al. NAR 2014; MacIsaac et al. BMC Bioinformatics 2006",
-        configs=("motif_grammar", "pwm"),
+        configs=("motif_grammar", "pwm", "five_systems"),
     ),
     "motif_scan_fasta": RemoteSet("peaks of CTCF and TAp73alpha, 200 bp", "MIT", "vanheeringen-lab/gimmemotifs"),
     "factornet_models": RemoteSet("two FactorNet models (Keras 1, Theano)", "MIT", _QUANG),
