@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from dragon_jax.data.dataset import Dataset
+from dragon_jax.data.dataset import Dataset, concatenate
 from dragon_jax.data.records import (
     FORMAT,
     TEXT,
@@ -92,6 +92,7 @@ def write_tfds(
         "format": FORMAT,
         "tasks": _tasks(rows),
         "columns": {k: [dtype, list(shape)] for k, (dtype, shape) in layout.items()},
+        "inputs": _inputs(rows),
         "rows": {split: len(part) for split, part in rows.items()},
         "per_shard": per_shard,
         "about": dict(about or {}),
@@ -132,26 +133,51 @@ class TfdsSource:
 
     Attributes:
         path: folder of one version, such as `data/ctcf/1.0.0`.
+        more: further folders whose rows join, split by split, such as those of other cell types with their own signal and
+            metadata. All must have the same splits, tasks and inputs, and are audited together.
     """
 
     path: str
+    more: tuple[str, ...] = ()
 
     def load_parts(self, seed: int) -> dict[str, Dataset]:
         """Returns all splits, after the digest of every file was found right; `seed` has no part in it.
 
         Raises:
-            InputError: the folder is not such a data set, or a file of it is missing, cut off or changed.
+            InputError: a folder is not such a data set, a file of it is missing, cut off or changed, or folders do not fit
+                together.
         """
         del seed  # the splits are fixed on disk
-        digests = read_digests(self.path)
-        for file in digests:
-            check_file(Path(self.path).expanduser(), file, digests[file], bytewise=True)
-        builder = open_builder(self.path)
-        parts = {split: TfdsSplit(self.path, split, builder).dataset() for split in builder.info.splits}
-        for split, part in parts.items():
-            if part.fingerprint() != metadata(builder)["splits"][split]["fingerprint"]:
-                raise InputError(f"split '{split}' of {self.path} does not decode to what was written. Build it again")
+        parts = _folder(self.path)
+        for path in self.more:
+            other = _folder(path)
+            for split in {**parts, **other}:
+                mine, theirs = (None if split not in p else _form(p[split]) for p in (parts, other))
+                if mine != theirs:
+                    raise InputError(
+                        f"split '{split}' of {path} does not go with that of {self.path}: expected the same length, tasks and "
+                        f"inputs, found {show(theirs, 200)} and {show(mine, 200)}. Prepare both from configs that agree"
+                    )
+            parts = {split: concatenate([part, other[split]]) for split, part in parts.items()}
         return parts
+
+
+def _form(part: Dataset) -> tuple[Any, ...]:
+    """What rows must agree in to stand in one data set."""
+    inputs = {name: (spec.columns, part.inputs[name].shape[1:]) for name, spec in part.input_specs.items()}
+    return part.length, [task.name for task in part.tasks], [task.kind for task in part.tasks], inputs
+
+
+def _folder(path: str) -> dict[str, Dataset]:
+    digests = read_digests(path)
+    for file in digests:
+        check_file(Path(path).expanduser(), file, digests[file], bytewise=True)
+    builder = open_builder(path)
+    parts = {split: TfdsSplit(path, split, builder).dataset() for split in builder.info.splits}
+    for split, part in parts.items():
+        if part.fingerprint() != metadata(builder)["splits"][split]["fingerprint"]:
+            raise InputError(f"split '{split}' of {path} does not decode to what was written. Build it again")
+    return parts
 
 
 def open_stream(path: str | Path, split: str) -> TfdsSplit:
@@ -211,6 +237,17 @@ def _layout(parts: Mapping[str, Rows]) -> Layout:
     return layout
 
 
+def _inputs(parts: Mapping[str, Rows]) -> dict[str, Any]:
+    """What the extra inputs are, where the rows say it; refuses splits that say different things."""
+    samples = {split: part.chunk(0, 1).specs for split, part in parts.items()}
+    first, *others = samples
+    if differ := [split for split in others if samples[split] != samples[first]]:
+        raise InputError(
+            f"splits '{first}' and '{differ[0]}' of one data set differ in what their inputs are: expected the same columns"
+        )
+    return {name: spec.plain() for name, spec in samples[first].items()}
+
+
 def _tasks(parts: Mapping[str, Rows]) -> list[list[str]]:
     return [[task.name, task.kind] for task in next(iter(parts.values())).tasks]
 
@@ -236,7 +273,7 @@ def _describe(
         feature = text() if dtype == "text" else tensor(shape=tuple(shape), dtype=np.dtype(dtype), encoding="bytes")
         group, _, leaf = key.rpartition("/")
         (features.setdefault(group, {}) if group else features)[leaf] = feature
-    meta = {key: plan[key] for key in ("format", "tasks", "columns", "about")}
+    meta = {key: plan[key] for key in ("format", "tasks", "columns", "inputs", "about")}
     meta["splits"] = {s: split.survey.record() | {"notes": dict(parts[s].notes)} for s, split in splits.items()}
     identity = DatasetIdentity(
         name=name, version=tfds.core.Version(version), data_dir=str(folder), module_name="dragon_jax.data.builders"

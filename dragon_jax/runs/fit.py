@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,17 @@ from dragon_jax.config import differences, plain
 from dragon_jax.data.batches import RowSource
 from dragon_jax.data.builders import TfdsSource, open_stream
 from dragon_jax.data.dataset import Dataset
+from dragon_jax.data.input_spec import refuse_not_finite
 from dragon_jax.data.load import Loaded
 from dragon_jax.data.records import TfdsSplit
 from dragon_jax.errors import InputError, RunError, listing
 from dragon_jax.models.registry import make_model
 from dragon_jax.models.summary import summarise_model
 from dragon_jax.runs.directory import RunDir, write_json
+from dragon_jax.runs.model_inputs import check_inputs, read_inputs, remarks, unread_inputs
 from dragon_jax.runs.provenance import now, provenance
 from dragon_jax.runs.settings import Settings, parse
+from dragon_jax.training.calibration import Workplace
 from dragon_jax.training.checkpoints import Checkpoints
 from dragon_jax.training.devices import Devices
 from dragon_jax.training.losses import TaskStatistics, part_statistics
@@ -84,6 +87,7 @@ def fit(
         for line in loaded.summary:
             say(line)
         stop()  # from here on a signal is answered after the next step, not by breaking off
+        check_inputs(settings.model, loaded.part("train").input_specs, settings.model.name)
         _open(run, raw, settings, loaded)
         try:
             run.set_status("running", run.status["step"], since=now())
@@ -149,8 +153,8 @@ def _open(run: RunDir, raw: Mapping[str, Any], settings: Settings, loaded: Loade
     write_json(run["config.json"], raw)
     train = loaded.part("train")
     stats = part_statistics(train)
-    write_json(run["model.json"], describe_outputs(train, stats))
-    jax_counts = settings.is_network or settings.model.ON_DEVICE
+    write_json(run["model.json"], describe_outputs(train, stats, read_inputs(settings.model)))
+    jax_counts = settings.is_network or settings.trains_networks or settings.model.ON_DEVICE
     record = provenance(Devices().describe() if jax_counts else "cpu (NumPy, scikit-learn)", settings.seed)
     record |= {"unseen_sequences": loaded.unseen}  # of the splits that stay closed; no label goes into it
     record |= {
@@ -158,6 +162,7 @@ def _open(run: RunDir, raw: Mapping[str, Any], settings: Settings, loaded: Loade
         "data_notes": dict(loaded.notes),
         "data": describe_data(loaded),
     }
+    record |= {"inputs_not_read": unread_inputs(settings.model, train.input_specs)}
     write_json(run["provenance.json"], record)
     run.set_status("running", 0, since=now())
 
@@ -180,11 +185,16 @@ def describe_data(loaded: Loaded) -> dict[str, Any]:
     return result
 
 
-def describe_outputs(train: Dataset | TfdsSplit, stats: TaskStatistics) -> dict[str, Any]:
-    """Returns what a predictor must know of the training set; exact float64 values."""
+def describe_outputs(train: Dataset | TfdsSplit, stats: TaskStatistics, read: Sequence[str]) -> dict[str, Any]:
+    """Returns what a predictor must know of the training set; exact float64 values. `read` names the inputs it will read."""
+    first = example(train)
     return {
         "length": train.length,
-        "inputs": {k: list(v.shape[1:]) for k, v in example(train).items() if k != "codes"},
+        "inputs": {
+            name: train.input_specs[name].plain() | {"shape": list(first[name].shape[1:])}
+            for name in train.input_specs
+            if name in read
+        },
         "tasks": [
             {"name": t.name, "kind": t.kind, "measured": float(m), "mean": float(mean), "scale": float(scale)}
             for t, m, mean, scale in zip(train.tasks, stats.measured, stats.mean, stats.scale, strict=True)
@@ -202,8 +212,21 @@ def _fit_network(
         settings.model.check_length(train.length)
     except ValueError as e:
         raise InputError(f"model.{e}") from e
-    model = make_model(settings.model, len(train.tasks), spec.train.compute_dtype)
-    summary = summarise_model(model, example(train))
+    other = [t.name for t in train.tasks if t.kind != "binary"]
+    if settings.model.strands == "probability" and other:
+        raise InputError(
+            f"model.strands: 'probability' averages probabilities, but {listing(other)} is no binary task. Use 'average'"
+        )
+    read = read_inputs(settings.model)
+    model = make_model(settings.model, len(train.tasks), spec.train.compute_dtype, train.input_specs)
+    if isinstance(train, Dataset):
+        train = train.only_inputs(read)  # what no layer reads need not travel to the device
+    valid = valid.only_inputs(read)
+    for split, data in (("train", train), ("valid", valid)):
+        for name, values in data.inputs.items() if isinstance(data, Dataset) else ():
+            refuse_not_finite(values, f"input '{name}' of split '{split}'")
+    summary = summarise_model(model, {k: v for k, v in example(train).items() if k == "codes" or k in read})
+    summary = "\n".join([summary, *remarks(settings.model, loaded.part("train").input_specs, settings.model.name)])
     if not run["model.txt"].exists():
         run.write_text("model.txt", summary + "\n")
     say(summary)
@@ -257,12 +280,18 @@ def _fit_baseline(
     if checkpoints.latest() is not None:
         return
     began = time.monotonic()
-    model = settings.model.fit(loaded.parts["train"], loaded.parts["valid"], settings.seed, progress=say)
-    run.write_text("model.txt", model.describe() + "\n")
-    say(model.describe())
-    checkpoints.save({k: np.asarray(v) for k, v in model.state().items()}, 0, {"early": {}, "reason": "fitted"})
+    place = {}
+    if settings.trains_networks:
+        place = {"place": Workplace(run["calibration"], stop, lambda step: run.set_status("running", step))}
+    model = settings.model.fit(loaded.parts["train"], loaded.parts["valid"], settings.seed, progress=say, **place)
+    specs = loaded.parts["train"].input_specs
+    summary = "\n".join([model.describe(), *remarks(settings.model, specs, settings.model.name)])
+    run.write_text("model.txt", summary + "\n")
+    say(summary)
     origin = dict(getattr(model, "origin", {}))
     run.update("provenance.json", seconds={"all": time.monotonic() - began}, reason="fitted", **origin)
+    # Last: once it is there, nothing of the above is done again.
+    checkpoints.save({k: np.asarray(v) for k, v in model.state().items()}, 0, {"early": {}, "reason": "fitted"})
 
 
 def _try_status(run: RunDir, reason: str) -> None:
