@@ -88,13 +88,14 @@ SETS: dict[str, RemoteSet] = {
         "Shrikumar, Prakash, Kundaje. Bioinformatics 35, i173-i182 (2019), doi:10.1093/bioinformatics/btz322",
         "labels_18tf_train.tsv.gz: 1 where at least 100 of the 200 bp overlap a conservative H1-hESC peak of "
         "uci-cbcl/FactorNet, without chr8, chr21 and chrY",
+        ("deepsea",),
     ),
     "encode_dream_multitask": RemoteSet(
         "51,657 CTCF and PU.1 peak sequences against 109 ChIP-seq tracks",
         "MIT and MIT",
         _QUANG,
         "all files: sequences without chr1, chr2, chr8 and chr21; label 1 where the centre lies inside a conservative peak",
-        ("encode_multitask",),
+        ("encode_multitask", "deepsea"),
     ),
     "yeast": RemoteSet(
         "S. cerevisiae genome, 301 ChIP-exo peak sets, ATAC-seq fragments",

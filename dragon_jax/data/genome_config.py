@@ -7,6 +7,7 @@ from typing import Literal
 
 from dragon_jax.config import check_range
 from dragon_jax.data.dataset import Kind
+from dragon_jax.data.genome_inputs import InputConfig
 from dragon_jax.data.labels import LabelRule
 from dragon_jax.data.tracks import Track, from_pattern, from_table
 from dragon_jax.data.windows import Edge
@@ -14,18 +15,15 @@ from dragon_jax.errors import listing
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GenomeConfig:
-    """Windows of a genome labelled by peak files and signal tracks.
+class GenomeConfig(InputConfig):
+    """Windows of a genome labelled by peak files and signal tracks; inputs besides the bases are those of `InputConfig`.
 
     Attributes:
-        genome: FASTA, plain, gzip or bgzip.
         sizes: chrom.sizes to check the genome against; empty = none.
         peaks: pattern of peak files (or signal) with `{task}` where the name of the task stands.
         tracks: table of files instead: columns task, path, and perhaps kind, assay, cell, contigs.
         files: paths by task instead.
         kind: kind of the tasks, where the table does not say.
-        contigs: how contig names of the files become those of the genome: `exact`, `add_chr`, `strip_chr`, `roman`,
-            `arabic`, or a two-column file, see `genome.aliases.match`.
         missing_contigs: intervals on contigs that the genome lacks are refused or skipped with a count.
         chromosomes: use these contigs only; empty = all. exclude: but never these.
         windows: `bins` (a grid over the genome), `peaks` (one window around each peak centre of any task), or `regions`
@@ -35,18 +33,14 @@ class GenomeConfig:
         edge: windows over the end of a contig are dropped, padded, shifted inside, or refused.
         blacklist: BED files; windows that touch them are dropped.
         unknown: largest share of bases other than ACGT in a window; windows with more are dropped.
-        profiles: named extra inputs with one value per base: paths of bigWigs by name, several make several columns.
-        profile_log1p: profiles become log(1 + x).
         min_positives: binary tasks with fewer positive windows in train are left out, and counted.
     """
 
-    genome: str
     sizes: str = ""
     peaks: str = ""
     tracks: str = ""
     files: dict[str, str] = dataclasses.field(default_factory=dict)
     kind: Kind = "binary"
-    contigs: str = "exact"
     missing_contigs: Literal["refuse", "skip"] = "refuse"
     chromosomes: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -58,11 +52,10 @@ class GenomeConfig:
     edge: Edge = "drop"
     blacklist: tuple[str, ...] = ()
     unknown: float = 0.5
-    profiles: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
-    profile_log1p: bool = False
     min_positives: int = 0
 
     def __post_init__(self):
+        super().__post_init__()
         if sum(map(bool, (self.peaks, self.tracks, self.files))) != 1:
             raise ValueError("peaks, tracks, files: expected one of the three, found none or several")
         if (self.windows == "regions") != bool(self.regions):
@@ -75,8 +68,6 @@ class GenomeConfig:
             raise ValueError(
                 f"label.core: expected at most the {self.length} bases of a window, found {self.label.core}"
             )
-        if taken := {"codes", "targets", "weight", "rows"} & set(self.profiles):
-            raise ValueError(f"profiles: {listing(sorted(taken))} is a name of the batch itself. Choose another")
         if both := set(self.chromosomes) & set(self.exclude):
             raise ValueError(f"chromosomes, exclude: expected different contigs, found {listing(sorted(both))} in both")
 
@@ -99,5 +90,5 @@ class GenomeConfig:
     def paths(self) -> list[str]:
         """Returns every file that is read, once."""
         singles = [self.genome, self.sizes, self.tracks, self.regions, *self.blacklist]
-        found = [*singles, *(t.path for t in self.track_list()), *(p for ps in self.profiles.values() for p in ps)]
+        found = [*singles, *(t.path for t in self.track_list()), *self.input_paths()]
         return list(dict.fromkeys(path for path in found if path))

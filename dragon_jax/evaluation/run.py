@@ -35,7 +35,7 @@ def evaluate_run(path: str | RunDir, split: str = "valid", data: Dataset | None 
     if split not in SPLITS:
         raise InputError(f"--split: expected train, valid or test, found {split!r}")
     run = path if isinstance(path, RunDir) else RunDir(path)
-    settings = parse(run.config)
+    settings = parse(run.config, imported=True)
     predictor = load(run)
     if data is None:
         loaded = settings.data.load(settings.seed, splits=(split,))

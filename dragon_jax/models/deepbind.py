@@ -71,7 +71,7 @@ class DeepBindTrunk(nn.Module):
         pad = c.width - 1
         x = jnp.pad(x, ((0, 0), (pad, pad), (0, 0)), constant_values=c.unknown)
         init = nn.initializers.normal(c.init_scale) if c.init_scale else nn.initializers.he_normal()
-        both = c.strands != "none"
+        both = c.reads(train) == 2
         x = Conv(c.detectors, c.width, both_strands=both, kernel_init=init, dtype=self.dtype, name="detectors")(x)
         if c.mean_pool:
             x = nn.relu(x)

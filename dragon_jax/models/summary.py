@@ -35,11 +35,9 @@ def summarise_model(model: StrandModel, inputs: Mapping[str, np.ndarray]) -> str
     jax.eval_shape(follow, variables)
     params = variables["params"]
     length = inputs["codes"].shape[1]
-    read = (
-        f"{model.reads} strand{'s' if model.reads > 1 else ''} ({model.config.strands})"
-        if model.reads > 1
-        else "1 strand"
-    )
+    read = f"2 strands ({model.config.strands})" if model.config.reads(False) == 2 else "1 strand"
+    if model.config.reads(True) != model.config.reads(False):
+        read += ", 1 strand while training"
     lines = [
         f"{model.config.name}: {length} bases, {read}, {model.num_tasks} task{'s' if model.num_tasks != 1 else ''}"
     ]
