@@ -154,7 +154,7 @@ def _open(run: RunDir, raw: Mapping[str, Any], settings: Settings, loaded: Loade
     train = loaded.part("train")
     stats = part_statistics(train)
     write_json(run["model.json"], describe_outputs(train, stats, read_inputs(settings.model)))
-    jax_counts = settings.is_network or settings.trains_networks or settings.model.ON_DEVICE
+    jax_counts = settings.is_network or settings.model.ON_DEVICE
     record = provenance(Devices().describe() if jax_counts else "cpu (NumPy, scikit-learn)", settings.seed)
     record |= {"unseen_sequences": loaded.unseen}  # of the splits that stay closed; no label goes into it
     record |= {
@@ -281,7 +281,7 @@ def _fit_baseline(
         return
     began = time.monotonic()
     place = {}
-    if settings.trains_networks:
+    if getattr(settings.model, "RESUMES", False):
         place = {"place": Workplace(run["calibration"], stop, lambda step: run.set_status("running", step))}
     model = settings.model.fit(loaded.parts["train"], loaded.parts["valid"], settings.seed, progress=say, **place)
     specs = loaded.parts["train"].input_specs

@@ -48,7 +48,8 @@ class DeepBindCalibratedConfig:
         ranges: from where settings are drawn.
     """
 
-    TRAINS_NETWORKS: ClassVar[bool] = True  # `fit` takes a `Workplace` and can be resumed
+    ON_DEVICE: ClassVar[bool] = True
+    RESUMES: ClassVar[bool] = True  # `fit` takes a `Workplace` and goes on where it was
 
     name: str = "deepbind_calibrated"
     detectors: int = 16
