@@ -22,6 +22,7 @@ from dragon_jax.models.dilated import DilatedConfig
 from dragon_jax.models.dragonn_rnn import DragonnRnnConfig
 from dragon_jax.models.factornet import FactorNetConfig
 from dragon_jax.models.hybrid import HybridConfig
+from dragon_jax.models.transformer import TransformerConfig
 
 MODELS: dict[str, type[ModelConfig]] = {
     "dense": DenseConfig,
@@ -35,6 +36,7 @@ MODELS: dict[str, type[ModelConfig]] = {
     "deepsea": DeepSEAConfig,
     "basset": BassetConfig,
     "deepstarr": DeepSTARRConfig,
+    "transformer": TransformerConfig,
 }
 
 
