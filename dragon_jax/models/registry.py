@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from dragon_jax.config import build
 from dragon_jax.errors import InputError, nearest
 from dragon_jax.models.base import ModelConfig, StrandModel
+from dragon_jax.models.bpnet import BPNetConfig, ProfileModel
 from dragon_jax.models.convnet import ConvNetConfig
 from dragon_jax.models.deepbind import DeepBindConfig
 from dragon_jax.models.dense import DenseConfig
@@ -22,6 +23,7 @@ MODELS: dict[str, type[ModelConfig]] = {
     "deepbind": DeepBindConfig,
     "hybrid": HybridConfig,
     "dilated": DilatedConfig,
+    "bpnet": BPNetConfig,
 }
 
 
@@ -39,6 +41,8 @@ def model_config(raw: Mapping[str, Any], where: str = "model") -> ModelConfig:
     return build(MODELS[name], raw, where)
 
 
-def make_model(config: ModelConfig, num_tasks: int, compute_dtype: str = "float32") -> StrandModel:
+def make_model(config: ModelConfig, num_tasks: int, compute_dtype: str = "float32") -> StrandModel | ProfileModel:
     """Returns the network with one output per task; parameters are float32 whatever the compute dtype."""
+    if isinstance(config, BPNetConfig):
+        return ProfileModel(config, num_tasks, jnp.dtype(compute_dtype))
     return StrandModel(config, num_tasks, jnp.dtype(compute_dtype))

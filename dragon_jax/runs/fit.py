@@ -14,9 +14,11 @@ import numpy as np
 from dragon_jax.config import differences, plain
 from dragon_jax.data.batches import RowSource
 from dragon_jax.data.builders import TfdsSource, open_stream
+from dragon_jax.data.counts import mean_profiles
 from dragon_jax.data.dataset import Dataset
 from dragon_jax.data.load import Loaded
 from dragon_jax.data.records import TfdsSplit
+from dragon_jax.data.rows import MemoryRows
 from dragon_jax.errors import InputError, RunError, listing
 from dragon_jax.models.registry import make_model
 from dragon_jax.models.summary import summarise_model
@@ -26,6 +28,7 @@ from dragon_jax.runs.settings import Settings, parse
 from dragon_jax.training.checkpoints import Checkpoints
 from dragon_jax.training.devices import Devices
 from dragon_jax.training.losses import TaskStatistics, part_statistics
+from dragon_jax.training.profile_losses import check_profiles
 from dragon_jax.training.trainer import Stopped, Trainer, example
 
 
@@ -181,11 +184,13 @@ def describe_data(loaded: Loaded) -> dict[str, Any]:
 
 def describe_outputs(train: Dataset | TfdsSplit, stats: TaskStatistics) -> dict[str, Any]:
     """Returns what a predictor must know of the training set; exact float64 values."""
+    profiles = mean_profiles(MemoryRows(train) if isinstance(train, Dataset) else train)
     return {
         "length": train.length,
         "inputs": {k: list(v.shape[1:]) for k, v in example(train).items() if k != "codes"},
         "tasks": [
             {"name": t.name, "kind": t.kind, "measured": float(m), "mean": float(mean), "scale": float(scale)}
+            | ({"profile": profiles[t.name].tolist()} if t.name in profiles else {})
             for t, m, mean, scale in zip(train.tasks, stats.measured, stats.mean, stats.scale, strict=True)
         ],
     }
@@ -206,6 +211,8 @@ def _fit_network(
         raise InputError(
             f"model.strands: 'probability' averages probabilities, but {listing(other)} is no binary task. Use 'average'"
         )
+    check_profiles(settings.model, train, spec.augment.shift)
+    check_profiles(settings.model, valid, 0)
     model = make_model(settings.model, len(train.tasks), spec.train.compute_dtype)
     summary = summarise_model(model, example(train))
     if not run["model.txt"].exists():

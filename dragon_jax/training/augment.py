@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, UInt8
 
 from dragon_jax import dna
+from dragon_jax.data.dataset import PROFILE
 from dragon_jax.models.base import flip
 from dragon_jax.sections import AugmentConfig
 
@@ -34,22 +35,27 @@ def mutate(codes: UInt8[Array, "B L"], rate: float, key: Array) -> UInt8[Array, 
 def augment(inputs: dict[str, Array], config: AugmentConfig, key: Array) -> dict[str, Array]:
     """Returns the inputs of a batch (codes `[B, L]` and extra inputs `[B, ...]`), changed as the config says.
 
-    Extra inputs whose second axis is as long as the sequence follow it: reversed with the strand, shifted with zeros.
+    Extra inputs whose second axis is as long as the sequence follow it: reversed with the strand, shifted with zeros. So do
+    base-resolution targets `profile:TASK`, whose strands change places, and into which NaN is shifted.
     """
     codes = inputs["codes"]
     length = codes.shape[1]
-    along = {k for k, v in inputs.items() if v.ndim >= 2 and v.shape[1] == length}
+    along = {k for k, v in inputs.items() if v.ndim >= 2 and (v.shape[1] == length or k.startswith(PROFILE))}
     strand_key, shift_key, mutate_key = jax.random.split(key, 3)
     out = dict(inputs)
     if config.reverse_complement:
         turn = jax.random.bernoulli(strand_key, config.reverse_complement, (codes.shape[0],))
         for name, value in out.items():
-            other = dna.reverse_complement(value) if name == "codes" else flip(value, length)
+            if name.startswith(PROFILE):
+                other = value[:, ::-1, ::-1]  # strands change places too
+            else:
+                other = dna.reverse_complement(value) if name == "codes" else flip(value, length)
             out[name] = jnp.where(turn.reshape((-1,) + (1,) * (value.ndim - 1)), other, value)
     if config.shift:
         by = jax.random.randint(shift_key, (codes.shape[0],), -config.shift, config.shift + 1)
         for name in along:
-            out[name] = shift_rows(out[name], by, config.shift, dna.UNKNOWN if name == "codes" else 0)
+            fill = dna.UNKNOWN if name == "codes" else float("nan") if name.startswith(PROFILE) else 0
+            out[name] = shift_rows(out[name], by, config.shift, fill)
     if config.mutate:
         out["codes"] = mutate(out["codes"], config.mutate, mutate_key)
     return out
