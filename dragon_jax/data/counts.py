@@ -9,7 +9,7 @@ a training example that is shifted by up to so many bases still has its counts.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float, Float32, Float64
 
 from dragon_jax.data import tracks
 from dragon_jax.data.rows import Rows, chunks
@@ -24,7 +24,7 @@ def log_total(profile: Float32[np.ndarray, "N P S"], length: int) -> Float32[np.
     return np.log1p(total).astype(np.float32)
 
 
-def central(profile: Float32[np.ndarray, "N P S"], length: int) -> Float32[np.ndarray, "N {length} S"]:
+def central(profile: Float[np.ndarray, "N P S"], length: int) -> Float[np.ndarray, "N {length} S"]:
     """Returns the central `length` of P bases, as a view."""
     start = (profile.shape[1] - length) // 2
     return profile[:, start : start + length]
