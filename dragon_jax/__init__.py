@@ -12,7 +12,18 @@ from __future__ import annotations
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["compare", "evaluate", "import_weights", "load", "prepare", "report", "simulate", "template", "train"]
+__all__ = [
+    "compare",
+    "evaluate",
+    "export",
+    "import_weights",
+    "load",
+    "prepare",
+    "report",
+    "simulate",
+    "template",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,14 +20,26 @@ from dragon_jax.evaluation.run import evaluate_run
 from dragon_jax.reports.compare import Comparison, compare_runs
 from dragon_jax.reports.page import write_report
 from dragon_jax.runs.directory import RunDir
+from dragon_jax.runs.exports import export
 from dragon_jax.runs.fit import Trained, fit
-from dragon_jax.runs.imports import deepbind_model, import_deepbind, new_run
+from dragon_jax.runs.imports import Options, import_run
 from dragon_jax.runs.predictor import BaselinePredictor, NetworkPredictor
 from dragon_jax.runs.predictor import load as _load
 from dragon_jax.runs.settings import template
 from dragon_jax.runtime import enable_compilation_cache
 
-__all__ = ["compare", "evaluate", "import_weights", "load", "prepare", "report", "simulate", "template", "train"]
+__all__ = [
+    "compare",
+    "evaluate",
+    "export",
+    "import_weights",
+    "load",
+    "prepare",
+    "report",
+    "simulate",
+    "template",
+    "train",
+]
 
 
 def _print(line: str) -> None:
@@ -127,30 +139,24 @@ def import_weights(
     """Makes a run directory of published weights: it predicts, and with data it is evaluated, like any other.
 
     Args:
-        family: `deepbind`, the parameter files of the released DeepBind models.
+        family: `deepbind`, the parameter files of the released DeepBind models; `lsgkm`, a model file of LS-GKM; `exported`,
+            a folder of `export`; see `runs.imports.FAMILIES`.
         file: the weights. workdir: new run directory.
         config: a config of any model; its parts `data`, `evaluate` and `seed` become those of the run, which is evaluated on
             valid at once. None = without data.
-        window, task, kind: see `runs.imports.import_deepbind`; with a config its own task counts.
+        window, task, kind: see `runs.imports.Options`; with a config its own task counts.
         say: takes lines for the user.
 
     Raises:
         InputError: unknown family, a file that is none, a directory that holds a run, or bad data.
     """
-    if family != "deepbind":
-        raise InputError(f"import: expected 'deepbind', found '{show(family)}'")
-    if config is None:
-        run = import_deepbind(file, workdir, window=window, task=task, kind=kind)
-        say(run["model.txt"].read_text().rstrip())
-        return run
-    if task is not None or kind != "binary":
-        raise InputError(
-            "import: name and kind of the task come from the data of --config. Leave --task and --kind out"
-        )
-    model, run = deepbind_model(file, window), new_run(workdir)
-    raw = plain(config)
-    parts = {k: raw[k] for k in ("seed", "data", "evaluate") if k in raw}
-    return train(parts | {"model": {"name": model.name, "file": model.file, "window": window}}, run.path, say=say)
+    enable_compilation_cache()
+    options = Options(window=window, task=task, kind=kind)
+    run = import_run(family, file, workdir, config=config, options=options, say=say)
+    if config is not None:
+        say(headline(evaluate_run(run, "valid"), "valid"))
+        say(f"report: {write_report(run.path)}")
+    return run
 
 
 def evaluate(run: str | os.PathLike, split: str = "valid") -> dict[str, Any]:

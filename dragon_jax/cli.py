@@ -91,19 +91,32 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--list", action="store_true", help="show the data sets, or all files of one, and fetch nothing")
 
     p = verb("import", "Make a run of published weights: it predicts and evaluates like any other.")
-    p.add_argument("family", choices=("deepbind",), help="deepbind: parameter file of a released DeepBind model")
-    p.add_argument("file", help="the weights")
+    p.add_argument(
+        "family", help="deepbind: parameter file of a released DeepBind model; lsgkm: model file of LS-GKM; exported: folder of "
+        "'dragon export'"
+    )  # fmt: skip
+    p.add_argument("file", help="the weights: a file, or a folder")
     p.add_argument("--workdir", required=True, help="run directory, new")
     p.add_argument(
-        "--window", default="whole", choices=("whole", "program", "kipoi"), help="long sequences: one window (default), the "
+        "--window", default="whole", choices=("whole", "program", "kipoi"), help="deepbind, long sequences: one window (default), the "
         "best of many as in the DeepBind program, or as in Kipoi"
     )  # fmt: skip
     p.add_argument("--config", help="config file whose data the run shall have, to be evaluated on")
     p.add_argument("--task", help="name of the predictions (default: that of the file)")
     p.add_argument(
-        "--kind", default="binary", choices=("binary", "real"), help="binary: predict the sigmoid of the score; real: the "
+        "--kind", default="binary", choices=("binary", "real"), help="deepbind: binary: predict the sigmoid of the score; real: the "
         "score itself, as for PBM and RNAcompete models"
     )  # fmt: skip
+
+    p = verb("export", "Write the weights of a run for use elsewhere; 'dragon import' reads them back.")
+    p.add_argument("run", help="run directory")
+    p.add_argument("--out", required=True, help="new folder (safetensors), or file (lsgkm, deepbind)")
+    p.add_argument(
+        "--format", default="safetensors", choices=("safetensors", "lsgkm", "deepbind"), help="safetensors: weights, and JSON "
+        "of the architecture (default); lsgkm: model file of LS-GKM, of a gkmsvm; deepbind: released parameter file, of a deepbind"
+    )  # fmt: skip
+    p.add_argument("--task", help="lsgkm, deepbind: which task, where there are several")
+    p.add_argument("--step", type=int, help="use the checkpoint of this step instead of the best one")
 
     p = verb("report", "Write the report of a run anew.")
     p.add_argument("run", help="run directory")
@@ -245,6 +258,13 @@ def _import(args: argparse.Namespace) -> int:
     return 0
 
 
+def _export(args: argparse.Namespace) -> int:
+    from dragon_jax import api
+
+    print(f"written: {api.export(args.run, args.out, args.format, step=args.step, task=args.task)}")
+    return 0
+
+
 def _report(args: argparse.Namespace) -> int:
     from dragon_jax import api
 
@@ -325,6 +345,7 @@ VERBS = {
     "check": _check,
     "download": _download,
     "import": _import,
+    "export": _export,
     "report": _report,
     "compare": _compare,
 }

@@ -53,6 +53,7 @@ def score_file(
         fit=fit,
         chunk=max(batch_size, 4096),
         ragged=predictor.length is None,
+        shortest=getattr(predictor, "shortest", 1),
     )
     count = 0
     with _open(out) as file:

@@ -22,7 +22,11 @@ class OptimConfig:
         schedule: `constant`, `cosine` (to `final_scale`), `linear`, `exponential` (to `final_scale`), each after a linear warm-up.
         warmup_fraction: share of all steps that the warm-up takes.
         weight_decay: decoupled, on kernels of the trunk and head only (never on biases or scales).
-        l1: penalty `l1 * sum |kernel|` added to the loss (DeepBind's decay).
+        l1, l2: penalties `l1 * sum |kernel|` (DeepBind's decay) and `l2 * sum kernel^2` added to the loss.
+        l1_activations: penalty `l1_activations * sum |unit|` added to the loss: units of the last hidden layer before its
+            dropout, summed per example and strand and averaged over these (DeepSEA).
+        max_norm: largest Euclidean norm of each unit's kernel, over all its inputs, restored after every step; 0 = none.
+            A moving average (`ema`) is taken over the weights thus held.
         clip_norm: largest global norm of the gradient; 0 = none.
         ema: decay of the moving average of the weights that is evaluated and kept; 0 = none.
     """
@@ -39,6 +43,9 @@ class OptimConfig:
     eps: float = 1e-8
     weight_decay: float = 0.0
     l1: float = 0.0
+    l2: float = 0.0
+    l1_activations: float = 0.0
+    max_norm: float = 0.0
     clip_norm: float = 0.0
     ema: float = 0.0
 
@@ -46,7 +53,7 @@ class OptimConfig:
         check_range("learning_rate", self.learning_rate, 0, float("inf"), open_low=True, open_high=True)
         for name in ("warmup_fraction", "momentum", "b1", "b2", "ema"):
             check_range(name, getattr(self, name), 0, 1, open_high=True)
-        for name in ("weight_decay", "l1", "clip_norm", "final_scale"):
+        for name in ("weight_decay", "l1", "l2", "l1_activations", "max_norm", "clip_norm", "final_scale"):
             check_range(name, getattr(self, name), 0, float("inf"), open_high=True)
         if self.schedule == "exponential" and self.final_scale == 0:
             raise ValueError("final_scale: expected > 0 for the exponential schedule, found 0")

@@ -13,7 +13,7 @@ from dragon_jax.runs.settings import parse
 
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = [
-    ("errors", "dna", "config", "sections", "metrics", "ranking", "files", "runtime"),
+    ("errors", "dna", "config", "sections", "metrics", "ranking", "files", "runtime", "tensors"),
     ("genome", "motifs"),
     ("data",),
     ("models", "baselines"),

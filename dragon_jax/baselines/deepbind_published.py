@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float32
 
-from dragon_jax import dna
 from dragon_jax.baselines.kmer import values
+from dragon_jax.baselines.ragged import each
 from dragon_jax.data.dataset import Dataset, Task
 from dragon_jax.data.records import sha256
 from dragon_jax.errors import InputError, listing
@@ -32,6 +32,7 @@ class DeepBindPublishedConfig:
     """
 
     TRAINED_ELSEWHERE: ClassVar[bool] = True  # a config may do without data
+    ON_DEVICE: ClassVar[bool] = True  # read by JAX
 
     name: str = "deepbind_published"
     file: str = ""
@@ -121,7 +122,7 @@ class DeepBindPublishedModel:
         Raises:
             InputError: no sequences, empty ones, or letters that are no nucleotides.
         """
-        scores = score_windows(self.parameters, _codes(sequences), self.config.window, batch_size)[:, None]
+        scores = score_windows(self.parameters, each(sequences), self.config.window, batch_size)[:, None]
         return scores if raw else values(scores, self.tasks)
 
     def state(self) -> dict[str, np.ndarray]:
@@ -145,20 +146,3 @@ class DeepBindPublishedModel:
             f"  sequences of any length; {windows}\n"
             f"  parameters: {p.count:,}"
         )
-
-
-def _codes(sequences: Any) -> Sequence[np.ndarray] | np.ndarray:
-    """Codes of every sequence; an array `[N, L]` where they come as an array."""
-    if hasattr(sequences, "__array__") and np.asarray(sequences).dtype.kind not in "USO":
-        rows: Any = dna.letters(sequences)
-    else:
-        items = [sequences] if isinstance(sequences, (str, bytes)) else list(sequences)
-        rows = [
-            dna.encode(s, f"sequence number {i}")
-            if isinstance(s, (str, bytes))
-            else dna.letters(np.asarray(s)[None])[0]
-            for i, s in enumerate(items, 1)
-        ]
-    if not len(rows) or not all(map(len, rows)):
-        raise InputError("expected one or more sequences of at least one base, found none or an empty one")
-    return rows

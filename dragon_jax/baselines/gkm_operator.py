@@ -38,6 +38,7 @@ from dragon_jax.errors import InputError
 
 _BITS = 5  # of one Hadamard factor: 32 x 32, the fastest of 4 to 8 on two CPU cores
 _PAIRS = 1 << 22  # pairs of words compared at a time
+_LONG = 4096  # words of a sequence: with more, its words are compared by the operator, not pair by pair
 
 
 class Words(NamedTuple):
@@ -142,12 +143,17 @@ class KernelMatrix:
 
 
 def norms(found: Words, kernel: Kernel) -> Float64[np.ndarray, " N"]:
-    """Returns the root of K0(x, x) of each sequence, float64 `[N]`, from the distances within it.
+    """Returns the root of K0(x, x) of each sequence, float64 `[N]`, from the distances within it; of long ones by the operator.
 
     Raises:
         InputError: a K0(x, x) that is not positive, as `gkm_estfull` cut off at d mismatches can give.
     """
     n, width = found.forward.shape
+    if n and width > _LONG:
+        operator = Operator(kernel)
+        parts = (found.take([i]) for i in range(n))
+        result = np.array([float(operator.read(operator.table(p, np.ones(1)), p)[0]) for p in parts])
+        return _roots(result, kernel)
     rows = -(-n // -(-n // max(1, _PAIRS // (width * width * 2)))) if n else 1
     h = jnp.asarray(kernel.mismatch(), jnp.float32)
     result = np.empty(n)
@@ -155,6 +161,10 @@ def norms(found: Words, kernel: Kernel) -> Float64[np.ndarray, " N"]:
         part = found.take(np.minimum(np.arange(start, start + rows), n - 1))  # one shape, compiled once
         values = np.asarray(_self_values(*part, h, both=kernel.both_strands), np.float64)
         result[start : start + rows] = values[: n - start]
+    return _roots(result, kernel)
+
+
+def _roots(result: Float64[np.ndarray, " N"], kernel: Kernel) -> Float64[np.ndarray, " N"]:
     if (wrong := np.flatnonzero(~(result > 0))).size:
         raise InputError(
             f"sequence {wrong[0] + 1} compared with itself by kernel {kernel.kind} (d={kernel.d}): expected a positive number, "

@@ -10,13 +10,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64, UInt8
 
 from dragon_jax import dna
 from dragon_jax.baselines.gkm_kernels import Kernel, Kind
+from dragon_jax.baselines.ragged import each, padded_blocks
 from dragon_jax.config import check_range
 from dragon_jax.data.dataset import Dataset, Task
 from dragon_jax.errors import InputError, listing, nearest
@@ -43,6 +44,8 @@ class GkmConfig:
         calibration_folds: where valid does not hold both classes, probabilities are calibrated on decision values of
             so many parts of train, each from a machine that was fitted to the others.
     """
+
+    ON_DEVICE: ClassVar[bool] = True  # fitted and read by JAX, on its first device
 
     name: str = "gkmsvm"
     kind: Kind = "gkm_esttrunc"
@@ -96,7 +99,7 @@ class GkmConfig:
 
         return fit(self, train, valid, seed, progress)
 
-    def from_state(self, tasks: Sequence[Task], length: int, state: Mapping[str, np.ndarray]) -> GkmModel:
+    def from_state(self, tasks: Sequence[Task], length: int | None, state: Mapping[str, np.ndarray]) -> GkmModel:
         """Returns the model whose `state()` this is.
 
         Raises:
@@ -119,7 +122,8 @@ class GkmModel:
     """Fitted machines: decision value `sum over support vectors of coefficient K(x, vector), - rho`.
 
     Attributes:
-        tasks: what the T columns of its predictions are. length: bases it was trained on; it reads others too.
+        tasks: what the T columns of its predictions are.
+        length: bases it was trained on; it reads others too. None = fitted elsewhere, to sequences of any lengths.
         vectors: uint8 `[S, L]`, codes of the sequences that are support vectors of any task.
         coefficients: float64 `[S, T]`, a_i y_i. rho: float64 `[T]`.
         slope, offset: float64 `[T]`, log-odds = slope * decision value + offset.
@@ -130,7 +134,7 @@ class GkmModel:
 
     config: GkmConfig
     tasks: tuple[Task, ...]
-    length: int
+    length: int | None
     vectors: UInt8[np.ndarray, "S L"]
     coefficients: Float64[np.ndarray, "S T"]
     rho: Float64[np.ndarray, " T"]
@@ -141,31 +145,36 @@ class GkmModel:
     products: Int64[np.ndarray, " T"]
 
     def predict(
-        self, sequences: Iterable[str] | np.ndarray, *, raw: bool = False, batch_size: int = 256
+        self, sequences: Iterable[str] | Iterable[np.ndarray] | np.ndarray, *, raw: bool = False, batch_size: int = 256
     ) -> Float32[np.ndarray, "N T"]:
         """Returns float32 `[N, T]` in the order of the input: probabilities.
 
         Args:
             sequences: strings of one length, codes `[N, L]` or one-hot, of any length from l on; see `GkmConfig.padded`
-                for unknown bases at the end.
+                for unknown bases at the end. Where `length` is None also strings or codes `[L]` of several lengths,
+                whose unknown bases are all read as A, as LS-GKM reads them.
             raw: decision values instead, as LS-GKM prints them.
             batch_size: sequences that are read at a time.
 
         Raises:
             InputError: wrong letters, or sequences shorter than a word.
         """
-        codes = dna.letters(sequences)
+        codes = dna.letters(sequences) if self.length is not None else each(sequences, self.shortest)
         result = np.empty((len(codes), len(self.tasks)))
         tables = self._tables if self._keeps else None
-        for start in range(0, len(codes), batch_size):
-            part = codes[start : start + batch_size]
+        for rows, part in _blocks(codes, batch_size):
             shape = min(batch_size, 1 << (len(part) - 1).bit_length())  # few shapes, each compiled once
             filled = part[np.minimum(np.arange(shape), len(part) - 1)]
-            result[start : start + batch_size] = self._decide(filled, tables)[: len(part)]
+            result[rows] = self._decide(filled, tables)[: len(part)]
         if not raw:
             with np.errstate(over="ignore"):
                 result = 1 / (1 + np.exp(-(result * self.slope + self.offset)))
         return result.astype(np.float32)
+
+    @property
+    def shortest(self) -> int:
+        """Bases that a sequence must have: those of a word."""
+        return self.config.l
 
     def _decide(self, codes: np.ndarray, tables: list[Any] | None) -> np.ndarray:
         from dragon_jax.baselines.gkm_operator import norms, words
@@ -221,7 +230,7 @@ class GkmModel:
         c = self.config
         more = f", M={c.peak:g}, H={c.halving:g}" * c.kernel.weighted + f", gamma={c.gamma:g}" * c.kernel.radial
         lines = [
-            f"gkmsvm: {self.length} bases, kernel {c.kind} (l={c.l}, k={c.k}, d={c.d}{more}), "
+            f"gkmsvm: {'any number of' if self.length is None else self.length} bases, kernel {c.kind} (l={c.l}, k={c.k}, d={c.d}{more}), "
             f"{'both strands' if c.both_strands else 'one strand'}",
             f"  support vectors: {len(self.vectors):,}",
         ]
@@ -279,6 +288,13 @@ class GkmModel:
         best = np.argsort(-scores, kind="stable")[:n]
         letters = (best[:, None] >> 2 * np.arange(l)[::-1]) & 3
         return [(dna.decode(row.astype(np.uint8)), float(s)) for row, s in zip(letters, scores[best], strict=True)]
+
+
+def _blocks(codes: np.ndarray | Sequence[np.ndarray], size: int) -> Iterable[tuple[Any, np.ndarray]]:
+    """Which rows, and their codes in one array, at most `size` of them at a time."""
+    if not isinstance(codes, np.ndarray):
+        return padded_blocks(codes, size)
+    return ((slice(i, i + size), codes[i : i + size]) for i in range(0, len(codes), size))
 
 
 def _other_strand(word: np.ndarray, l: int) -> np.ndarray:

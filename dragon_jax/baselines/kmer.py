@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
@@ -42,6 +42,8 @@ class KmerConfig:
             deviance.
         per_task: every task has its own strength; else one for all tasks of a kind, by the mean over them.
     """
+
+    ON_DEVICE: ClassVar[bool] = False  # NumPy and scikit-learn
 
     name: str = "kmer"
     kind: Literal["logistic", "linear"] = "logistic"

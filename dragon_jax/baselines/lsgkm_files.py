@@ -27,6 +27,7 @@ from dragon_jax.data.dataset import Task
 from dragon_jax.errors import InputError, listing, nearest, show
 from dragon_jax.files import TextFile, atomic_write, utf8
 
+CITATION = "Lee. LS-GKM: a new gkm-SVM for large-scale datasets. Bioinformatics 32, 2196-2198 (2016), doi:10.1093/bioinformatics/btw142"
 _FIELDS = {"L": "l", "k": "k", "d": "d", "M": "peak", "H": "halving", "gamma": "gamma"}
 _NEEDED = ("svm_type", "kernel_type", "L", "k", "d", "total_sv", "rho", "label", "nr_sv")
 _OTHERS = ("M", "H", "gamma", "norc", "nr_class")
@@ -61,7 +62,7 @@ def read_model(path: str | os.PathLike, task: str = "bound") -> GkmModel:
     return GkmModel(
         config,
         (Task(task),),
-        codes.shape[1],
+        None,
         codes,
         sign * np.array(coefficients)[:, None],
         rho=one * sign * _number(header, "rho", file.name),

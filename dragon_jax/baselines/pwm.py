@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
@@ -50,6 +50,8 @@ class PwmConfig:
         calibrate: predictions are probabilities (values, rates) by logistic (linear, Poisson) regression on the score, fitted
             on valid; else predictions are the scores themselves.
     """
+
+    ON_DEVICE: ClassVar[bool] = True  # scores are worked out by JAX, the fit by NumPy
 
     name: str = "pwm"
     motifs: str = ""

@@ -92,6 +92,7 @@ def write_tfds(
         "format": FORMAT,
         "tasks": _tasks(rows),
         "columns": {k: [dtype, list(shape)] for k, (dtype, shape) in layout.items()},
+        "inputs": _inputs(rows),
         "rows": {split: len(part) for split, part in rows.items()},
         "per_shard": per_shard,
         "about": dict(about or {}),
@@ -211,6 +212,17 @@ def _layout(parts: Mapping[str, Rows]) -> Layout:
     return layout
 
 
+def _inputs(parts: Mapping[str, Rows]) -> dict[str, Any]:
+    """What the extra inputs are, where the rows say it; refuses splits that say different things."""
+    samples = {split: part.chunk(0, 1).specs for split, part in parts.items()}
+    first, *others = samples
+    if differ := [split for split in others if samples[split] != samples[first]]:
+        raise InputError(
+            f"splits '{first}' and '{differ[0]}' of one data set differ in what their inputs are: expected the same columns"
+        )
+    return {name: spec.plain() for name, spec in samples[first].items()}
+
+
 def _tasks(parts: Mapping[str, Rows]) -> list[list[str]]:
     return [[task.name, task.kind] for task in next(iter(parts.values())).tasks]
 
@@ -236,7 +248,7 @@ def _describe(
         feature = text() if dtype == "text" else tensor(shape=tuple(shape), dtype=np.dtype(dtype), encoding="bytes")
         group, _, leaf = key.rpartition("/")
         (features.setdefault(group, {}) if group else features)[leaf] = feature
-    meta = {key: plan[key] for key in ("format", "tasks", "columns", "about")}
+    meta = {key: plan[key] for key in ("format", "tasks", "columns", "inputs", "about")}
     meta["splits"] = {s: split.survey.record() | {"notes": dict(parts[s].notes)} for s, split in splits.items()}
     identity = DatasetIdentity(
         name=name, version=tfds.core.Version(version), data_dir=str(folder), module_name="dragon_jax.data.builders"

@@ -88,13 +88,14 @@ SETS: dict[str, RemoteSet] = {
         "Shrikumar, Prakash, Kundaje. Bioinformatics 35, i173-i182 (2019), doi:10.1093/bioinformatics/btz322",
         "labels_18tf_train.tsv.gz: 1 where at least 100 of the 200 bp overlap a conservative H1-hESC peak of "
         "uci-cbcl/FactorNet, without chr8, chr21 and chrY",
+        ("deepsea",),
     ),
     "encode_dream_multitask": RemoteSet(
         "51,657 CTCF and PU.1 peak sequences against 109 ChIP-seq tracks",
         "MIT and MIT",
         _QUANG,
         "all files: sequences without chr1, chr2, chr8 and chr21; label 1 where the centre lies inside a conservative peak",
-        ("encode_multitask",),
+        ("encode_multitask", "deepsea"),
     ),
     "yeast": RemoteSet(
         "S. cerevisiae genome, 301 ChIP-exo peak sets, ATAC-seq fragments",
@@ -102,7 +103,7 @@ SETS: dict[str, RemoteSet] = {
         "Rossi et al. Nature 592, 309-314 (2021), doi:10.1038/s41586-021-03314-8; "
         "Schep et al. Genome Res. 25, 1757-1770 (2015)",
         "all files: without chrVII and chrXVI; atac_cut_sites.bw counts fragment ends (start and end - 1)",
-        ("yeast_chipexo", "yeast_atac"),
+        ("yeast_chipexo", "yeast_atac", "bpnet_yeast"),
     ),
     "mpra_satmut": RemoteSet(
         "saturation-mutagenesis MPRA of 20 human elements",

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from dragon_jax.data.fingerprints import digest_columns
+from dragon_jax.data.input_spec import InputSpec, default_spec
 from dragon_jax.errors import InputError, listing, show
 
 Kind = Literal["binary", "real", "count"]
@@ -56,7 +57,10 @@ class Dataset:
         tasks: T tasks, in the order of the columns of `targets`.
         ids: text `[N]`, names in the order of the input.
         regions: genome coordinates, or None.
-        inputs: further named inputs `[N, ...]` (signal tracks, metadata) that travel with the sequence.
+        inputs: further named inputs that travel with the sequence: signals `[N, L, C]` and vectors `[N, Q]`, by
+            convention `signal` and `metadata`; a network sees them as `extra[name]`.
+        specs: what the inputs are and how their columns are called, see `input_spec`; an input without one is a signal if
+            it has three axes, else a vector.
         profiles: base-resolution targets by task, float32 `[N, P, S]`: what was counted on the P central bases of each row,
             S = 1 without strand, 2 = forward and reverse strand; NaN = not measured. The task itself, of kind real, is
             log(1 + their sum) over the central bases that are predicted, and they are no inputs of any model.
@@ -72,6 +76,7 @@ class Dataset:
     inputs: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     weights: np.ndarray | None = None
     notes: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    specs: Mapping[str, InputSpec] = dataclasses.field(default_factory=dict)
     profiles: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
@@ -92,6 +97,10 @@ class Dataset:
         names = [t.name for t in self.tasks]
         if not names or not all(names) or len(set(names)) != len(names):
             raise InputError(f"task names must be non-empty and unique, found {listing(names)}")
+        if absent := sorted(set(self.specs) - set(self.inputs)):
+            raise InputError(f"specs of inputs that are not there: {listing(absent)}")
+        for name, spec in self.specs.items():
+            spec.check(name, self.inputs[name].shape, self.length)
         sizes = {f"profiles of {k}": len(v) for k, v in self.profiles.items()}
         if wrong := {k: v for k, v in sizes.items() if v != n}:
             raise InputError(f"{n:,} sequences but {', '.join(f'{v:,} {k}' for k, v in wrong.items())}")
@@ -116,6 +125,11 @@ class Dataset:
         """L, the number of bases of every row."""
         return self.codes.shape[1]
 
+    @property
+    def input_specs(self) -> dict[str, InputSpec]:
+        """What every input is, by name."""
+        return {name: self.specs.get(name) or default_spec(v) for name, v in self.inputs.items()}
+
     def take(self, rows: np.ndarray) -> Dataset:
         """Returns the rows with these indices or where this mask is true, everything that belongs to them included."""
         return dataclasses.replace(
@@ -128,6 +142,11 @@ class Dataset:
             profiles={k: v[rows] for k, v in self.profiles.items()},
             weights=None if self.weights is None else self.weights[rows],
         )
+
+    def only_inputs(self, names: Sequence[str]) -> Dataset:
+        """Returns the data set without its inputs of other names."""
+        inputs, specs = ({k: v for k, v in own.items() if k in names} for own in (self.inputs, self.specs))
+        return dataclasses.replace(self, inputs=inputs, specs=specs)
 
     def fingerprint(self) -> str:
         """Returns a hex digest of everything that a model can see: sequences, targets, tasks, inputs, weights, in order."""
@@ -167,7 +186,7 @@ def concatenate(parts: list[Dataset]) -> Dataset:
             raise InputError(
                 f"sequences of {first.length} and {other.length} bases in one data set. Crop or pad them to one length"
             )
-        if other.tasks != first.tasks or set(other.inputs) != set(first.inputs):
+        if other.tasks != first.tasks or other.input_specs != first.input_specs:
             raise InputError("parts of one data set have different tasks or inputs")
         if {k: v.shape[1:] for k, v in other.profiles.items()} != {k: v.shape[1:] for k, v in first.profiles.items()}:
             raise InputError("parts of one data set have different base-resolution targets")
@@ -190,4 +209,5 @@ def concatenate(parts: list[Dataset]) -> Dataset:
         profiles={k: join([p.profiles[k] for p in parts]) for k in first.profiles},
         weights=join([p.weights for p in parts if p.weights is not None]) if has_weights else None,
         notes=notes,
+        specs=first.specs,
     )

@@ -8,6 +8,7 @@ from typing import Literal
 from dragon_jax.config import check_range
 from dragon_jax.data.counts import check_window
 from dragon_jax.data.dataset import Kind
+from dragon_jax.data.genome_inputs import InputConfig
 from dragon_jax.data.labels import LabelRule
 from dragon_jax.data.tracks import Track, from_pattern, from_table
 from dragon_jax.data.windows import Edge
@@ -15,11 +16,10 @@ from dragon_jax.errors import listing
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class GenomeConfig:
-    """Windows of a genome labelled by peak files and signal tracks.
+class GenomeConfig(InputConfig):
+    """Windows of a genome labelled by peak files and signal tracks; inputs besides the bases are those of `InputConfig`.
 
     Attributes:
-        genome: FASTA, plain, gzip or bgzip.
         sizes: chrom.sizes to check the genome against; empty = none.
         peaks: pattern of peak files (or signal) with `{task}` where the name of the task stands.
         tracks: table of files instead: columns task, path, and perhaps kind, assay, cell, contigs.
@@ -29,8 +29,6 @@ class GenomeConfig:
         counts_length: central bases whose counts are predicted; 0 = the whole window.
         counts_margin: further bases on either side that are kept, so that `augment.shift` may move a window.
         kind: kind of the tasks, where the table does not say.
-        contigs: how contig names of the files become those of the genome: `exact`, `add_chr`, `strip_chr`, `roman`,
-            `arabic`, or a two-column file, see `genome.aliases.match`.
         missing_contigs: intervals on contigs that the genome lacks are refused or skipped with a count.
         chromosomes: use these contigs only; empty = all. exclude: but never these.
         windows: `bins` (a grid over the genome), `peaks` (one window around each peak centre of any task), or `regions`
@@ -40,12 +38,9 @@ class GenomeConfig:
         edge: windows over the end of a contig are dropped, padded, shifted inside, or refused.
         blacklist: BED files; windows that touch them are dropped.
         unknown: largest share of bases other than ACGT in a window; windows with more are dropped.
-        profiles: named extra inputs with one value per base: paths of bigWigs by name, several make several columns.
-        profile_log1p: profiles become log(1 + x).
         min_positives: binary tasks with fewer positive windows in train are left out, and counted.
     """
 
-    genome: str
     sizes: str = ""
     peaks: str = ""
     tracks: str = ""
@@ -54,7 +49,6 @@ class GenomeConfig:
     counts_length: int = 0
     counts_margin: int = 0
     kind: Kind = "binary"
-    contigs: str = "exact"
     missing_contigs: Literal["refuse", "skip"] = "refuse"
     chromosomes: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
@@ -66,11 +60,10 @@ class GenomeConfig:
     edge: Edge = "drop"
     blacklist: tuple[str, ...] = ()
     unknown: float = 0.5
-    profiles: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
-    profile_log1p: bool = False
     min_positives: int = 0
 
     def __post_init__(self):
+        super().__post_init__()
         if sum(map(bool, (self.peaks, self.tracks, self.files, self.counts))) != 1:
             raise ValueError("peaks, tracks, files, counts: expected one of the four, found none or several")
         for task, paths in self.counts.items():
@@ -88,8 +81,6 @@ class GenomeConfig:
             raise ValueError(
                 f"label.core: expected at most the {self.length} bases of a window, found {self.label.core}"
             )
-        if taken := {"codes", "targets", "weight", "rows"} & set(self.profiles):
-            raise ValueError(f"profiles: {listing(sorted(taken))} is a name of the batch itself. Choose another")
         if both := set(self.chromosomes) & set(self.exclude):
             raise ValueError(f"chromosomes, exclude: expected different contigs, found {listing(sorted(both))} in both")
 
@@ -116,6 +107,6 @@ class GenomeConfig:
     def paths(self) -> list[str]:
         """Returns every file that is read, once."""
         singles = [self.genome, self.sizes, self.tracks, self.regions, *self.blacklist]
-        base = [p for paths in (*self.profiles.values(), *self.counts.values()) for p in paths]
-        found = [*singles, *(t.path for t in self.track_list()), *base]
+        counts = [path for paths in self.counts.values() for path in paths]
+        found = [*singles, *(t.path for t in self.track_list()), *self.input_paths(), *counts]
         return list(dict.fromkeys(path for path in found if path))

@@ -11,15 +11,14 @@ from dragon_jax import dna
 from dragon_jax.data.counts import CountLabels
 from dragon_jax.data.dataset import Dataset, Task
 from dragon_jax.data.genome_config import GenomeConfig
+from dragon_jax.data.genome_inputs import GenomeInputs, open_signal
 from dragon_jax.data.grid import Choice, Grid
-from dragon_jax.data.labels import PeakLabels, SignalLabels, refuse_log1p
+from dragon_jax.data.labels import PeakLabels, SignalLabels
 from dragon_jax.data.windows import Windows, apply_edge, around, touching
 from dragon_jax.errors import InputError, listing, nearest, show
-from dragon_jax.genome import aliases
 from dragon_jax.genome.bed import read_bed
 from dragon_jax.genome.genome import Genome
 from dragon_jax.genome.intervals import Intervals, concatenate
-from dragon_jax.genome.signal import BigWig, read_bedgraph
 from dragon_jax.genome.sizes import check_sizes, read_sizes
 from dragon_jax.genome.track import Track
 
@@ -33,6 +32,7 @@ class Labelled:
         genome: the genome. contigs: lengths of the contigs in use.
         peaks: all peaks of all peak tasks, in names of the genome.
         blacklist: regions to stay away from.
+        inputs: what windows have besides bases and labels.
         notes: what was put in order or dropped, by name.
     """
 
@@ -61,9 +61,8 @@ class Labelled:
         self.peaks = concatenate(every) if every else _nothing()
         black = [self._read(path, source.contigs, points=False) for path in source.blacklist]
         self.blacklist = concatenate(black) if black else _nothing()
-        self._profiles = {
-            name: [self._signal(path, source.contigs) for path in paths] for name, paths in source.profiles.items()
-        }
+        self.inputs = GenomeInputs(source, self.genome.contigs, source.core())
+        self._note(self.inputs.notes)
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -173,7 +172,7 @@ class Labelled:
         return result
 
     def dataset(self, windows: Windows) -> Dataset:
-        """Returns the rows of these windows, bases, labels and profiles."""
+        """Returns the rows of these windows, bases, labels and further inputs."""
         regions = windows.regions()
         ids = [f"{c}:{s}-{e}" for c, s, e in zip(regions.chrom, regions.start, regions.end, strict=True)]
         return Dataset(
@@ -182,23 +181,10 @@ class Labelled:
             tasks=self.tasks,
             ids=np.array(ids, np.str_) if ids else np.zeros(0, np.str_),
             regions=regions,
-            inputs={name: self._profile(windows, tracks) for name, tracks in self._profiles.items()},
+            inputs=self.inputs(windows),
+            specs=self.inputs.specs,
             profiles={m.track.task: m.profile(windows) for m in self._makers if isinstance(m, CountLabels)},
         )
-
-    def _profile(self, windows: Windows, tracks: list[Track]) -> np.ndarray:
-        names, end = windows.names(), windows.start + windows.length
-        values = np.stack([t.values(names, windows.start, end) for t in tracks], -1).astype(np.float32)
-        if not self.source.profile_log1p:
-            return values
-        for column, track in enumerate(tracks):
-            refuse_log1p(
-                values[..., column],
-                track.path,
-                lambda i: f"window {names[i]}:{windows.start[i]}-{end[i]}",
-                "profile_log1p",
-            )
-        return np.log1p(values)
 
     def _chosen(self) -> dict[str, int]:
         """The contigs in use, in the genome's order."""
@@ -228,11 +214,9 @@ class Labelled:
 
     def _signal(self, path: str, how: str) -> Track:
         """A signal file under the names of the genome."""
-        read = BigWig if path.lower().endswith((".bw", ".bigwig")) else read_bedgraph
-        names = aliases.match(read(path).chroms, self.genome.contigs, how, where=(path, self.source.genome))
-        signal = read(path, rename=names, uncovered=self.source.label.uncovered)
-        signal.check(self.genome.contigs, self.source.genome)
-        taken_as = "0" if self.source.label.uncovered == "zero" else "not measured"
+        uncovered = self.source.label.uncovered
+        signal = open_signal(path, how, self.genome.contigs, self.source.genome, uncovered)
+        taken_as = "0" if uncovered == "zero" else "not measured"
         self._note({f"signal files whose uncovered bases count as {taken_as} (data.source.label.uncovered)": 1})
         return signal
 

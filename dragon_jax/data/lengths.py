@@ -82,12 +82,18 @@ class Fitter:
             return Fitted(codes.reshape(n, self.length), np.zeros(n, np.int64), lengths, notes)
         return self._laid_out(codes, lengths, notes)
 
-    def ragged(self, sequences: Sequence[bytes], place: Callable[[int], tuple[str, str]]) -> list[np.ndarray]:
-        """Returns the codes uint8 `[L]` of each sequence as long as it is; empty ones and wrong letters are noted."""
+    def ragged(
+        self, sequences: Sequence[bytes], place: Callable[[int], tuple[str, str]], shortest: int = 1
+    ) -> list[np.ndarray]:
+        """Returns the codes uint8 `[L]` of each sequence as long as it is; too short ones and wrong letters are noted."""
         lengths = np.fromiter((len(s) for s in sequences), np.int64, len(sequences))
-        for row in np.flatnonzero(lengths == 0).tolist():
+        for row in np.flatnonzero(lengths < shortest).tolist():
             name, short = place(row)
-            self.unequal.add(short, f"{name}: expected bases, found none", "Remove the record or fill it in")
+            if lengths[row]:
+                said, remedy = f"at least {shortest} bases, found {lengths[row]}", "Remove the record"
+            else:
+                said, remedy = "bases, found none", "Remove the record or fill it in"
+            self.unequal.add(short, f"{name}: expected {said}", remedy)
         return np.split(self._encoded(sequences, place)[1], lengths.cumsum()[:-1])
 
     def _encoded(self, sequences: Sequence[bytes], place: Callable[[int], tuple[str, str]]) -> tuple[bytes, np.ndarray]:

@@ -15,6 +15,7 @@ from jaxtyping import Int
 
 from dragon_jax.data.batches import Batch, columns
 from dragon_jax.data.dataset import PROFILE, Dataset, Regions, Task
+from dragon_jax.data.input_spec import InputSpec
 from dragon_jax.errors import InputError, listing, show
 
 FORMAT = 2  # of the folder as a whole; a reader refuses any other
@@ -57,6 +58,7 @@ class TfdsSplit:
         self._layout: Layout = {k: (dtype, tuple(shape)) for k, (dtype, shape) in meta["columns"].items()}
         self.tasks = tuple(Task(name, kind) for name, kind in meta["tasks"])
         self.length: int = self._layout["codes"][1][0]
+        self._specs = {name: InputSpec.of(plain) for name, plain in (meta.get("inputs") or {}).items()}
         self.statistics: dict[str, list] = own["statistics"]
         self._own = own
         self.notes: dict[str, int] = own["notes"]
@@ -66,6 +68,13 @@ class TfdsSplit:
 
     def __len__(self) -> int:
         return len(self._records)
+
+    @property
+    def input_specs(self) -> dict[str, InputSpec]:
+        """What every extra input is, by name; in folders of an older release, as its axes say."""
+        names = [k.removeprefix("inputs/") for k in self._layout if k.startswith("inputs/")]
+        axes = {name: 1 + len(self._layout[f"inputs/{name}"][1]) for name in names}
+        return {name: self._specs.get(name) or InputSpec("signal" if axes[name] == 3 else "vector") for name in names}
 
     def fingerprint(self) -> str:
         """Returns `Dataset.fingerprint()` of the whole split, as recorded when it was written."""
@@ -123,6 +132,7 @@ class TfdsSplit:
             inputs={k.removeprefix("inputs/"): v for k, v in out.items() if k.startswith("inputs/")},
             weights=out.get("weight"),
             profiles={k.removeprefix(PROFILE): v for k, v in out.items() if k.startswith(PROFILE)},
+            specs=self._specs,
         )
 
     def _decode(self, rows: np.ndarray, wanted: list[str]) -> dict[str, Any]:

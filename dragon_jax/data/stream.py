@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -20,7 +20,9 @@ from dragon_jax.files import TextFile
 from dragon_jax.genome.fasta import read_fasta
 
 Format = Literal["fasta", "tsv", "csv", "lines"]
-Chunk = tuple[list[str], np.ndarray | list[np.ndarray]]
+Codes = np.ndarray | list[np.ndarray]
+Chunk = tuple[list[str], Codes]
+Laid = Callable[[Sequence[bytes], Callable[[int], tuple[str, str]]], Codes]  # letters, and how rows are named, to codes
 _SEQUENCE_NAMES = ("sequence", "seq")
 _ID_NAMES = ("id", "name")
 _BOM = b"\xef\xbb\xbf"
@@ -36,6 +38,7 @@ def stream_sequences(
     fit: Fit = "refuse",
     chunk: int = 4096,
     ragged: bool = False,
+    shortest: int = 1,
 ) -> Iterator[Chunk]:
     """Yields (ids, codes uint8 `[n, L]`) with up to `chunk` sequences each, in the order of the file.
 
@@ -49,6 +52,7 @@ def stream_sequences(
         fit: what happens to sequences of another length, see `lengths.Fitter`.
         chunk: sequences at a time.
         ragged: sequences may have any lengths; codes come as a list of uint8 `[L]`, and `length` and `fit` do not count.
+        shortest: bases that a sequence must have at least, where they are ragged.
 
     Raises:
         InputError: when a record is wrong, with its name or row and its line; nothing of its chunk is yielded.
@@ -57,11 +61,12 @@ def stream_sequences(
         raise ValueError(f"chunk: expected at least 1, found {chunk}")
     with TextFile(path) as file:
         fitter = Fitter(file.name, length, fit)
+        laid = (lambda b, p: fitter.ragged(b, p, shortest)) if ragged else lambda b, p: fitter.block(b, p).codes
         kind = format or _sniff(file)
         if kind == "fasta":
-            chunks = _from_fasta(file, fitter, chunk, ragged)
+            chunks = _from_fasta(file, laid, chunk)
         else:
-            chunks = _from_table(file, kind, fitter, chunk, sequence_column, id_column, ragged)
+            chunks = _from_table(file, kind, laid, chunk, sequence_column, id_column)
         for ids, codes in chunks:
             fitter.refuse()
             yield ids, codes
@@ -80,22 +85,21 @@ def _sniff(file: TextFile) -> Format:
     return "lines"
 
 
-def _from_fasta(file: TextFile, fitter: Fitter, chunk: int, ragged: bool) -> Iterator[Chunk]:
+def _from_fasta(file: TextFile, laid: Laid, chunk: int) -> Iterator[Chunk]:
     records = read_fasta(file)
     while block := list(itertools.islice(records, chunk)):
         bases = [r.bases for r in block]
         place = lambda i, block=block: named(block[i], file.name)  # noqa: E731
-        yield [r.name for r in block], fitter.ragged(bases, place) if ragged else fitter.block(bases, place).codes
+        yield [r.name for r in block], laid(bases, place)
 
 
 def _from_table(
     file: TextFile,
     kind: Format,
-    fitter: Fitter,
+    laid: Laid,
     chunk: int,
     sequence_column: str | None,
     id_column: str | None,
-    ragged: bool,
 ) -> Iterator[Chunk]:
     delimiter = {"tsv": "\t", "csv": ",", "lines": "\t"}[kind]
     header = _has_header(file, kind, delimiter, sequence_column)
@@ -117,7 +121,7 @@ def _from_table(
             return f"{block.path}, {block.place(i)}, column '{column}'", f"line {block.lines[i]}"
 
         bases = block.cells(sequence)
-        codes = fitter.ragged(bases, place) if ragged else fitter.block(bases, place).codes
+        codes = laid(bases, place)
         yield (list(map(str, block.rows.tolist())) if names is None else block.text(names)), codes
 
 

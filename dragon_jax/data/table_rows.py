@@ -10,6 +10,7 @@ from jaxtyping import Float32
 
 from dragon_jax.data.cells import NumberFaults, integers, numbers
 from dragon_jax.data.dataset import Dataset, Regions, Task
+from dragon_jax.data.input_spec import InputSpec
 from dragon_jax.data.lengths import Fitter, moved, text_array
 from dragon_jax.data.table_source import KEPT, REST, TableSource
 from dragon_jax.data.tables import Block, Table
@@ -144,6 +145,7 @@ class Rows:
             inputs=inputs,
             weights=join["weights"] if self.weight is not None else None,
             notes=self.notes,
+            specs={k: InputSpec("vector", names) for k, names in self.source.input_columns.items()},
         )
 
     def _block(self, block: Block) -> dict[str, Any]:

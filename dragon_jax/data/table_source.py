@@ -38,7 +38,8 @@ class TableSource:
         task_kind: what the labels are: `binary` (0/1), `real` or `count`. Empty, NA, NaN, nan and `.` are not measured.
         kinds: kinds of single tasks, by name, where they differ from `task_kind`.
         weight_column: weight of each row in the loss.
-        input_columns: further named inputs of a model, each from some numeric columns.
+        input_columns: further named inputs of a model, each a vector of some numeric columns, such as
+            `{"metadata": ("age", "dose")}`. Every cell must hold a number: what stands for a missing one, the table says.
         length: bases per sequence; None = as in the first row.
         fit: what happens to sequences of another length, see `Fitter`.
     """

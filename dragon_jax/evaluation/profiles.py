@@ -16,8 +16,9 @@ from dragon_jax.training.profile_scores import against, stacked
 def evaluate_profiles(
     scores: Mapping[str, Float64[np.ndarray, "N T"]],
     data: Dataset,
-    means: Sequence[Float64[np.ndarray, "W S"]],
+    means: Sequence[Float64[np.ndarray, "W S"] | None],
     *,
+    width: int,
     joint: bool,
     bootstrap: int = 200,
     seed: int = 0,
@@ -27,7 +28,8 @@ def evaluate_profiles(
 
     Args:
         scores: of every example, see `ProfileScores`.
-        data: the examples. means: a profile of each task that is the same for all sequences.
+        data: the examples. means: a profile of each task that is the same for all sequences, None where there is none.
+        width: W, bases of the output window.
         joint: whether all strands make one distribution.
         bootstrap, seed, level: intervals over examples; 0 gives none.
 
@@ -39,9 +41,10 @@ def evaluate_profiles(
     """
     names = tuple(task.name for task in data.tasks)
     tables: dict[str, dict[str, Any]] = {}
-    for t, (counts, mean) in enumerate(zip(stacked(data, names, means[0].shape[0]), means, strict=True)):
-        nll_mean, jsd_mean = against(counts, mean, joint)
-        nll_flat, jsd_flat = against(counts, np.ones_like(mean), joint)
+    for t, (counts, mean) in enumerate(zip(stacked(data, names, width), means, strict=True)):
+        flat = np.ones(counts.shape[1:])
+        nll_flat, jsd_flat = against(counts, flat, joint)
+        nll_mean, jsd_mean = (np.full(len(data), np.nan),) * 2 if mean is None else against(counts, mean, joint)
         own = {k: scores[k][:, t] for k in ("loss", "nll", "jsd")}
         each = own | {"nll_mean": nll_mean, "nll_flat": nll_flat, "jsd_mean": jsd_mean, "jsd_flat": jsd_flat}
         measured, counted = ~np.isnan(own["nll"]), ~np.isnan(own["jsd"])

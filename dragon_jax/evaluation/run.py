@@ -38,7 +38,7 @@ def evaluate_run(path: str | RunDir, split: str = "valid", data: Dataset | None 
     if split not in SPLITS:
         raise InputError(f"--split: expected train, valid or test, found {split!r}")
     run = path if isinstance(path, RunDir) else RunDir(path)
-    settings = parse(run.config)
+    settings = parse(run.config, imported=True)
     predictor = load(run)
     if data is None:
         loaded = settings.data.load(settings.seed, splits=(split,))
@@ -84,7 +84,9 @@ def evaluate_run(path: str | RunDir, split: str = "valid", data: Dataset | None 
     if isinstance(predictor, ProfilePredictor):
         drawn = {"bootstrap": e.bootstrap, "seed": settings.seed, "level": e.level}
         means = predictor.mean_profiles()
-        result["profiles"] = evaluate_profiles(scores, data, means, joint=predictor.joint, **drawn)
+        result["profiles"] = evaluate_profiles(
+            scores, data, means, width=predictor.width, joint=predictor.joint, **drawn
+        )
     result["evaluated"] = now()
     if split not in recorded:
         run.update(

@@ -2,6 +2,10 @@
 
 A trunk turns one-hot DNA into a representation; `StrandModel` reads one or both strands with it and puts one linear
 head on top. `represent` and `read_out` are separate so that task weighting can see the last tensor common to all tasks.
+
+Besides the sequence a trunk gets `extra[name]`, the inputs that its config says it reads (`required_inputs`,
+`optional_inputs`), as the strand that is read sees them: signals `[B, L, C]` and vectors `[B, Q]`, see
+`data.input_spec`. Usual names: `signal` for tracks along the bases, `metadata` for numbers about the whole row.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from jaxtyping import Array, Float
 
 from dragon_jax import dna
 from dragon_jax.config import check_range
+from dragon_jax.data.input_spec import InputSpec, default_spec
 from dragon_jax.models.layers import glorot_uniform
 
 Strands = Literal["none", "average", "probability", "maximum", "shared"]
@@ -53,12 +58,27 @@ class ModelConfig:
         check_range("unknown", self.unknown, 0, 0.25)
 
     def trunk(self, dtype: jnp.dtype) -> nn.Module:
-        """Returns the module `(one_hot [B, L, 4], inputs, train) -> [B, d]`."""
+        """Returns the module `(one_hot [B, L, 4], extra, train) -> [B, d]`; `extra` holds the inputs it reads, by name."""
         raise TypeError(f"{type(self).__name__} is only the base of the networks")
 
     def reads(self, train: bool) -> int:
         """Returns how many strands are read: 1 or 2."""
         return 1 if self.strands == "none" or (train and self.train_strands == "one") else 2
+
+    @property
+    def required_inputs(self) -> tuple[str, ...]:
+        """Names of the extra inputs without which the trunk cannot work; a run whose data lack one fails before training."""
+        return ()
+
+    @property
+    def optional_inputs(self) -> tuple[str, ...]:
+        """Names of the extra inputs that the trunk reads where the data have them. All others never reach it."""
+        return ()
+
+    @property
+    def read_inputs(self) -> tuple[str, ...]:
+        """Names of all extra inputs that the trunk may read."""
+        return (*self.required_inputs, *self.optional_inputs)
 
     @property
     def representation_dropout(self) -> float:
@@ -83,11 +103,16 @@ class ModelConfig:
 
 
 class StrandModel(nn.Module):
-    """A network from a config: `apply(variables, {"codes": uint8 [B, L], ...}, train=...)` gives logits float32 `[B, T]`."""
+    """A network from a config: `apply(variables, {"codes": uint8 [B, L], ...}, train=...)` gives logits float32 `[B, T]`.
+
+    Attributes:
+        specs: what the extra inputs are, by name; one that is not named here is what its axes say.
+    """
 
     config: ModelConfig
     num_tasks: int
     dtype: jnp.dtype = jnp.float32
+    specs: Mapping[str, InputSpec] = dataclasses.field(default_factory=dict)
 
     def setup(self):
         self.trunk = self.config.trunk(self.dtype)
@@ -97,12 +122,14 @@ class StrandModel(nn.Module):
     def represent(self, inputs: Inputs, *, train: bool) -> Float[Array, "SB d"]:
         """Returns the last tensor common to all tasks, strands stacked as [forward; reverse] along the first axis."""
         codes = inputs["codes"]
-        extra = {k: v for k, v in inputs.items() if k != "codes"}
+        extra = {k: inputs[k] for k in self.config.read_inputs if k in inputs}
         if self.config.reads(train) == 2:
             codes = jnp.concatenate([codes, dna.reverse_complement(codes)])
-            extra = {k: jnp.concatenate([v, flip(v, inputs["codes"].shape[1])]) for k, v in extra.items()}
+            extra = {k: jnp.concatenate([v, other_strand(v, self.specs.get(k))]) for k, v in extra.items()}
         x = dna.one_hot(codes, self.dtype.name, self.config.unknown)
-        return self.drop(self.trunk(x, extra, train=train), deterministic=not train)
+        hidden = self.trunk(x, extra, train=train)
+        self.sow("intermediates", "hidden", hidden)  # kept only where asked for (optim.l1_activations)
+        return self.drop(hidden, deterministic=not train)
 
     def read_out(self, representation: Float[Array, "SB d"], *, train: bool) -> Float[Array, "B T"]:
         """Returns the logits, the strands combined."""
@@ -132,6 +159,11 @@ def logits_of(outputs: Any) -> Array:
     return outputs["logits"] if isinstance(outputs, Mapping) else outputs
 
 
-def flip(values: Array | np.ndarray, length: int) -> Array | np.ndarray:
-    """Returns an extra input as the other strand sees it: `[B, L, ...]` with L the sequence length is reversed, the rest stays."""
-    return values[:, ::-1] if values.ndim >= 2 and values.shape[1] == length else values
+def other_strand(values: Array | np.ndarray, spec: InputSpec | None = None) -> Array | np.ndarray:
+    """Returns an extra input `[B, ...]` as the other strand sees it: a signal reversed along its bases, its paired tracks
+    in each other's place; a vector as it is."""
+    spec = spec or default_spec(values)
+    if spec.kind == "vector":
+        return values
+    turned = values[:, ::-1]
+    return turned[..., np.array(spec.partners)] if spec.partners else turned

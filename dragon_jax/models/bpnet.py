@@ -27,7 +27,8 @@ from jaxtyping import Array, Float
 
 from dragon_jax import dna
 from dragon_jax.config import check_range
-from dragon_jax.models.base import Inputs
+from dragon_jax.data.input_spec import InputSpec
+from dragon_jax.models.base import Inputs, other_strand
 from dragon_jax.models.dilated import Tower, TowerConfig
 from dragon_jax.models.layers import Conv, glorot_uniform
 
@@ -45,7 +46,8 @@ class BPNetConfig(TowerConfig):
         heads: `original` or `lite`, see the module.
         profile_width: taps of the profile convolution, odd.
         profile_softmax: `strand` makes one distribution of each strand, `both` one of all strands together.
-        control: name of an extra input `[L, C]` with counts of a control experiment; empty = none.
+        control: name of an extra input `[L, C]` with counts of a control experiment; empty = none. Tracks of two strands
+            change places with the strand where their names say so, see `data.input_spec`.
         control_window: bases over which `original` sums the control (odd = exact symmetry of the strands).
     """
 
@@ -75,7 +77,6 @@ class BPNetConfig(TowerConfig):
 
     @property
     def required_inputs(self) -> tuple[str, ...]:
-        """Names of the extra inputs without which the network cannot work."""
         return (self.control,) if self.control else ()
 
     @property
@@ -117,12 +118,13 @@ class ProfileModel(nn.Module):
 
     `apply(variables, {"codes": uint8 [B, L], ...}, train=...)` gives a dictionary: `logits` `[B, T]`, log(1 + counts) of all
     strands; `log_counts` `[B, T, K]`, the same of each strand, or `logits` again (K = 1); `profile` `[B, T, W, S]`, logits
-    over the W bases of the output window. All float32.
+    over the W bases of the output window. All float32. `specs` says what the extra inputs are, as in `StrandModel`.
     """
 
     config: BPNetConfig
     num_tasks: int
     dtype: jnp.dtype = jnp.float32
+    specs: Mapping[str, InputSpec] = dataclasses.field(default_factory=dict)
 
     def setup(self):
         self.trunk = Tower(self.config, self.dtype)
@@ -136,10 +138,13 @@ class ProfileModel(nn.Module):
         if both:
             codes = jnp.concatenate([codes, dna.reverse_complement(codes)])
         x = dna.one_hot(codes, self.dtype.name, c.unknown)
-        result = {"features": self.drop(self.trunk(x, train=train), deterministic=not train)}
+        features = self.trunk(x, train=train)
+        self.sow("intermediates", "hidden", features)  # kept only where asked for (optim.l1_activations)
+        result = {"features": self.drop(features, deterministic=not train)}
         if c.control:
             control = jnp.asarray(inputs[c.control], jnp.float32)
-            result["control"] = jnp.concatenate([control, control[:, ::-1, ::-1]]) if both else control
+            other = other_strand(control, self.specs.get(c.control))
+            result["control"] = jnp.concatenate([control, other]) if both else control
         return result
 
     def read_out(self, representation: Mapping[str, Array], *, train: bool) -> dict[str, Array]:

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from dragon_jax.errors import InputError, RunError, listing
 from dragon_jax.models.registry import make_model
 from dragon_jax.models.summary import summarise_model
 from dragon_jax.runs.directory import RunDir, write_json
+from dragon_jax.runs.model_inputs import check_inputs, read_inputs, remarks, unread_inputs
 from dragon_jax.runs.provenance import now, provenance
 from dragon_jax.runs.settings import Settings, parse
 from dragon_jax.training.checkpoints import Checkpoints
@@ -87,6 +88,7 @@ def fit(
         for line in loaded.summary:
             say(line)
         stop()  # from here on a signal is answered after the next step, not by breaking off
+        check_inputs(settings.model, loaded.part("train").input_specs, settings.model.name)
         _open(run, raw, settings, loaded)
         try:
             run.set_status("running", run.status["step"], since=now())
@@ -120,7 +122,7 @@ def refuse_other_config(run: RunDir, raw: Mapping[str, Any]) -> None:
     A field that a newer release has added counts as equal while it has its default.
     """
     changed = differences(run.config, json.loads(json.dumps(raw)))
-    if changed and parse(run.config) != parse(raw):
+    if changed and parse(run.config, imported=True) != parse(raw):
         raise InputError(f"{run} was started with another config ({listing(changed)}). Use a new --workdir")
 
 
@@ -152,14 +154,16 @@ def _open(run: RunDir, raw: Mapping[str, Any], settings: Settings, loaded: Loade
     write_json(run["config.json"], raw)
     train = loaded.part("train")
     stats = part_statistics(train)
-    write_json(run["model.json"], describe_outputs(train, stats))
-    record = provenance(Devices().describe() if settings.is_network else "cpu (NumPy, scikit-learn)", settings.seed)
+    write_json(run["model.json"], describe_outputs(train, stats, read_inputs(settings.model)))
+    jax_counts = settings.is_network or settings.model.ON_DEVICE
+    record = provenance(Devices().describe() if jax_counts else "cpu (NumPy, scikit-learn)", settings.seed)
     record |= {"unseen_sequences": loaded.unseen}  # of the splits that stay closed; no label goes into it
     record |= {
         "data_fingerprint": data_fingerprint(loaded, settings),
         "data_notes": dict(loaded.notes),
         "data": describe_data(loaded),
     }
+    record |= {"inputs_not_read": unread_inputs(settings.model, train.input_specs)}
     write_json(run["provenance.json"], record)
     run.set_status("running", 0, since=now())
 
@@ -182,17 +186,22 @@ def describe_data(loaded: Loaded) -> dict[str, Any]:
     return result
 
 
-def describe_outputs(train: Dataset | TfdsSplit, stats: TaskStatistics) -> dict[str, Any]:
-    """Returns what a predictor must know of the training set; exact float64 values."""
+def describe_outputs(train: Dataset | TfdsSplit, stats: TaskStatistics, read: Sequence[str]) -> dict[str, Any]:
+    """Returns what a predictor must know of the training set; exact float64 values. `read` names the inputs it will read."""
+    first = example(train)
     profiles = mean_profiles(MemoryRows(train) if isinstance(train, Dataset) else train)
     return {
         "length": train.length,
-        "inputs": {k: list(v.shape[1:]) for k, v in example(train).items() if k != "codes"},
+        "inputs": {
+            name: train.input_specs[name].plain() | {"shape": list(first[name].shape[1:])}
+            for name in train.input_specs
+            if name in read
+        },
         "tasks": [
             {"name": t.name, "kind": t.kind, "measured": float(m), "mean": float(mean), "scale": float(scale)}
-            | ({"profile": profiles[t.name].tolist()} if t.name in profiles else {})
             for t, m, mean, scale in zip(train.tasks, stats.measured, stats.mean, stats.scale, strict=True)
         ],
+        **({"profiles": {task: mean.tolist() for task, mean in profiles.items()}} if profiles else {}),
     }
 
 
@@ -213,8 +222,13 @@ def _fit_network(
         )
     check_profiles(settings.model, train, spec.augment.shift)
     check_profiles(settings.model, valid, 0)
-    model = make_model(settings.model, len(train.tasks), spec.train.compute_dtype)
-    summary = summarise_model(model, example(train))
+    read = read_inputs(settings.model)
+    model = make_model(settings.model, len(train.tasks), spec.train.compute_dtype, train.input_specs)
+    if isinstance(train, Dataset):
+        train = train.only_inputs(read)  # what no layer reads need not travel to the device
+    valid = valid.only_inputs(read)
+    summary = summarise_model(model, {k: v for k, v in example(train).items() if k == "codes" or k in read})
+    summary = "\n".join([summary, *remarks(settings.model, loaded.part("train").input_specs, settings.model.name)])
     if not run["model.txt"].exists():
         run.write_text("model.txt", summary + "\n")
     say(summary)
@@ -269,8 +283,10 @@ def _fit_baseline(
         return
     began = time.monotonic()
     model = settings.model.fit(loaded.parts["train"], loaded.parts["valid"], settings.seed, progress=say)
-    run.write_text("model.txt", model.describe() + "\n")
-    say(model.describe())
+    specs = loaded.parts["train"].input_specs
+    summary = "\n".join([model.describe(), *remarks(settings.model, specs, settings.model.name)])
+    run.write_text("model.txt", summary + "\n")
+    say(summary)
     checkpoints.save({k: np.asarray(v) for k, v in model.state().items()}, 0, {"early": {}, "reason": "fitted"})
     origin = dict(getattr(model, "origin", {}))
     run.update("provenance.json", seconds={"all": time.monotonic() - began}, reason="fitted", **origin)

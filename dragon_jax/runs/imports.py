@@ -1,36 +1,133 @@
-"""Published weights become a run directory that predicts like any other."""
+"""Weights from elsewhere become a run directory that predicts, and with data is evaluated, like any other."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from dragon_jax.baselines.deepbind_published import DeepBindPublishedConfig
+from dragon_jax.baselines.lsgkm_files import CITATION, read_model
 from dragon_jax.config import build, defaults, plain
-from dragon_jax.data.dataset import Kind, Task
-from dragon_jax.errors import InputError, show
+from dragon_jax.data.dataset import Task
+from dragon_jax.data.load import Loaded
+from dragon_jax.data.records import sha256
+from dragon_jax.errors import InputError, listing, nearest, show
+from dragon_jax.files import locate
 from dragon_jax.runs.directory import RunDir, write_json
+from dragon_jax.runs.exported import read_exported
+from dragon_jax.runs.fit import data_fingerprint, describe_data, load_data
+from dragon_jax.runs.imported import Imported
 from dragon_jax.runs.provenance import now, provenance
+from dragon_jax.runs.settings import parse
 from dragon_jax.sections import EvaluateConfig
 from dragon_jax.training.checkpoints import Checkpoints
+from dragon_jax.training.trainer import example
 
 
-def deepbind_model(file: str | os.PathLike, window: str = "whole") -> DeepBindPublishedConfig:
-    """Returns the config of a released DeepBind model after its file has been read once, for its sentences.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """What a user may say of a file of weights; a family reads those that its entry in `FAMILIES` names.
+
+    Attributes:
+        window: `whole`, `program` or `kipoi`, see `models.deepbind_windows`.
+        task: name of the column of predictions; None = name of the file without its ending.
+        kind: `binary`: predictions are the sigmoid of the score; `real`: the score itself.
+    """
+
+    window: str = "whole"
+    task: str | None = None
+    kind: str = "binary"
+
+
+def read_published_deepbind(file: str | os.PathLike, options: Options, tasks: Sequence[Task] | None) -> Imported:
+    """Reads a parameter file of a released DeepBind model, see `models.deepbind_files`."""
+    path = os.fspath(file)
+    model = build(DeepBindPublishedConfig, {"file": path, "window": options.window}, "model")
+    tasks = [_one_task(path, options)] if tasks is None else tasks
+    fitted = model.read(tasks)
+    section = {"name": model.name, "file": model.file, "window": options.window}
+    return _of_baseline(fitted, section, tasks, fitted.origin)
+
+
+def read_lsgkm(file: str | os.PathLike, options: Options, tasks: Sequence[Task] | None) -> Imported:
+    """Reads a model file of LS-GKM, see `baselines.lsgkm_files`; it becomes a `gkmsvm`."""
+    path = os.fspath(file)
+    tasks = [_one_task(path, options)] if tasks is None else tasks
+    if len(tasks) != 1 or tasks[0].kind != "binary":
+        found = listing(f"{t.name} ({t.kind})" for t in tasks)
+        raise InputError(
+            f"a model of LS-GKM scores one binary task, found {len(tasks)} ({found}): choose one column of labels"
+        )
+    fitted = read_model(path, tasks[0].name)
+    origin = {"file": path, "sha256": sha256(locate(path)), "format": "LS-GKM model", "citation": CITATION}
+    return _of_baseline(fitted, dataclasses.asdict(fitted.config), tasks, {"imported": origin})
+
+
+# Family -> how it is read, and which options count. A reader takes file, options, and the tasks where data name them.
+Reader = Callable[[str | os.PathLike, Options, Sequence[Task] | None], Imported]
+FAMILIES: dict[str, tuple[Reader, tuple[str, ...]]] = {
+    "deepbind": (read_published_deepbind, ("window", "task", "kind")),
+    "lsgkm": (read_lsgkm, ("task",)),
+    "exported": (lambda folder, options, tasks: read_exported(folder), ()),
+}
+
+
+def import_run(
+    family: str,
+    file: str | os.PathLike,
+    workdir: str | os.PathLike,
+    *,
+    config: Any = None,
+    options: Options | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> RunDir:
+    """Writes a run directory of weights from elsewhere.
+
+    Args:
+        family: a name of `FAMILIES`. file: the weights.
+        workdir: new directory.
+        config: a config whose parts `data`, `evaluate` and `seed` become those of the run; None = without data.
+        say: takes lines for the user.
 
     Raises:
-        InputError: a file that is none, or an unknown window.
+        InputError: unknown family, a file that is none, options that do not belong to the family or to data, data of
+            another length or with other tasks, or a directory that holds something.
     """
-    model = build(DeepBindPublishedConfig, {"file": os.fspath(file), "window": window}, "model")
-    model.read([Task("score")])
-    return model
+    if family not in FAMILIES:
+        raise InputError(
+            f"import: expected {listing(map(repr, FAMILIES))}, found '{show(family)}'{nearest(family, list(FAMILIES))}"
+        )
+    options = options or Options()
+    read, known = FAMILIES[family]
+    given = [f.name for f in dataclasses.fields(options) if getattr(options, f.name) != f.default]
+    if surplus := [f"--{name}" for name in given if name not in known]:
+        raise InputError(f"import {family}: it has no {listing(surplus)}. Leave {listing(surplus)} out")
+    if config is not None and {"task", "kind"} & set(given):
+        raise InputError(
+            "import: name and kind of the task come from the data of --config. Leave --task and --kind out"
+        )
+    run = _new_run(workdir)
+    found, loaded = read(file, options, None), None
+    if config is not None:
+        raw = plain(config)
+        parts = {k: raw[k] for k in ("seed", "data", "evaluate") if k in raw}
+        settings = parse({**found.config, **parts})
+        loaded = load_data(settings)
+        for line in loaded.summary:
+            say(line)
+        found = read(file, options, loaded.part("train").tasks)
+        found = dataclasses.replace(found, config={**found.config, **parts})
+        _refuse_other_rows(found, loaded)
+    _write(run, found, loaded)
+    say(found.text)
+    return run
 
 
-def new_run(workdir: str | os.PathLike) -> RunDir:
-    """Returns the run directory of an import.
-
-    Raises:
-        InputError: there is a run already.
-    """
+def _new_run(workdir: str | os.PathLike) -> RunDir:
     run = RunDir(workdir)
     if run.exists():
         raise InputError(
@@ -39,47 +136,64 @@ def new_run(workdir: str | os.PathLike) -> RunDir:
     return run
 
 
-def import_deepbind(
-    file: str | os.PathLike,
-    workdir: str | os.PathLike,
-    *,
-    window: str = "whole",
-    task: str | None = None,
-    kind: Kind = "binary",
-) -> RunDir:
-    """Writes a run directory, without data, whose predictor is a released DeepBind model.
-
-    Args:
-        file: parameter file, see `models.deepbind_files`.
-        workdir: new directory.
-        window: `whole`, `program` or `kipoi`, see `models.deepbind_windows`.
-        task: name of the column of predictions; None = name of the file without its ending.
-        kind: `binary`: predictions are the sigmoid of the score (ChIP-seq, SELEX); `real`: the score itself (PBM,
-            RNAcompete).
-
-    Raises:
-        InputError: a file that is none, an unknown window or kind, or a directory that holds something.
-    """
-    model, run = deepbind_model(file, window), new_run(workdir)
-    if kind not in ("binary", "real"):
-        raise InputError(f"kind: expected binary or real, found '{show(kind)}'")
-    name = os.path.basename(os.fspath(file)).removesuffix(".gz").removesuffix(".txt") if task is None else task
+def _one_task(path: str, options: Options) -> Task:
+    """The task that the options name, else the file."""
+    if options.kind not in ("binary", "real"):
+        raise InputError(f"kind: expected binary or real, found '{show(options.kind)}'")
+    name = os.path.basename(path).removesuffix(".gz").removesuffix(".txt").removesuffix(".model")
+    name = name if options.task is None else options.task
     if not name:
         raise InputError("task: expected a name, found an empty one")
-    fitted = model.read([Task(name, kind)])
-    config = {"seed": 0, "model": {"name": model.name, "file": model.file, "window": window}}
-    config["evaluate"] = plain(defaults(EvaluateConfig))
-    task_entry = {"name": name, "kind": kind, "measured": 0.0, "mean": 0.0, "scale": 1.0}
+    return Task(name, options.kind)  # type: ignore[arg-type]
+
+
+def _of_baseline(fitted: Any, section: Mapping[str, Any], tasks: Sequence[Task], origin: Mapping[str, Any]) -> Imported:
+    entries = [{"name": t.name, "kind": t.kind, "measured": 0.0, "mean": 0.0, "scale": 1.0} for t in tasks]
+    return Imported(
+        config={"seed": 0, "model": dict(section), "evaluate": plain(defaults(EvaluateConfig))},
+        outputs={"length": fitted.length, "inputs": {}, "tasks": entries},
+        leaves={k: np.asarray(v) for k, v in fitted.state().items()},
+        text=fitted.describe(),
+        origin=origin,
+    )
+
+
+def _refuse_other_rows(found: Imported, loaded: Loaded) -> None:
+    """Raises InputError where the data do not fit the imported model."""
+    train, length = loaded.part("train"), found.outputs["length"]
+    if train.tasks != found.tasks:
+        text = lambda tasks: listing(f"{t.name} ({t.kind})" for t in tasks)  # noqa: E731
+        raise InputError(
+            f"data of --config: expected the tasks of the imported model, {text(found.tasks)}, found {text(train.tasks)}. "
+            "Choose and name the columns of labels like them"
+        )
+    if length not in (None, train.length):
+        raise InputError(
+            f"data of --config: expected sequences of {length} bases as the imported model reads, found {train.length}. "
+            "Set data.source.length and data.source.fit"
+        )
+    inputs = {k for k in example(train) if k != "codes"}
+    if inputs != set(found.outputs["inputs"]):
+        raise InputError(
+            f"data of --config: expected the further inputs {listing(found.outputs['inputs']) or 'none'} of the imported "
+            f"model, found {listing(inputs) or 'none'}"
+        )
+
+
+def _write(run: RunDir, found: Imported, loaded: Loaded | None) -> None:
+    settings = parse(found.config, imported=True)
     with run.claim():
         try:
-            Checkpoints(run["checkpoints"]).save(fitted.state(), 0, {"early": {}, "reason": "imported"})
-            write_json(run["model.json"], {"length": None, "inputs": {}, "tasks": [task_entry]})
-            run.write_text("model.txt", fitted.describe() + "\n")
-            record = provenance("none: nothing was trained", 0) | {"reason": "imported", "finished": now(), "data": {}}
-            write_json(run["provenance.json"], record | dict(fitted.origin))
+            Checkpoints(run["checkpoints"]).save(dict(found.leaves), 0, {"early": {}, "reason": "imported"})
+            write_json(run["model.json"], found.outputs)
+            run.write_text("model.txt", found.text + "\n")
+            record = provenance("none: nothing was trained", settings.seed) | {"reason": "imported", "data": {}}
+            if loaded is not None:
+                record |= {"unseen_sequences": loaded.unseen, "data_notes": dict(loaded.notes)}
+                record |= {"data_fingerprint": data_fingerprint(loaded, settings), "data": describe_data(loaded)}
+            write_json(run["provenance.json"], record | dict(found.origin) | {"finished": now()})
             run.set_status("done", 0, finished=now())
-            write_json(run["config.json"], config)  # last: with it, this is a run
+            write_json(run["config.json"], found.config)  # last: with it, this is a run
         except BaseException:
             run.discard()
             raise
-    return run

@@ -10,9 +10,11 @@ import numpy as np
 
 from dragon_jax import dna
 from dragon_jax.data.dataset import Dataset, Task
+from dragon_jax.data.input_spec import InputSpec, refuse_not_finite
 from dragon_jax.errors import InputError, listing
 from dragon_jax.models.registry import make_model
 from dragon_jax.runs.directory import RunDir, read_json
+from dragon_jax.runs.model_inputs import wanted
 from dragon_jax.runs.settings import Settings, parse
 from dragon_jax.training.balance import balanced_share
 from dragon_jax.training.checkpoints import Checkpoints, restore, to_leaves
@@ -45,18 +47,22 @@ class Predictor(Protocol):
 
 
 class NetworkPredictor:
-    """Predictions of a trained network."""
+    """Predictions of a trained network.
+
+    Attributes:
+        specs: the extra inputs that it reads, by name; see `data.input_spec`.
+    """
 
     def __init__(self, settings: Settings, outputs: Mapping[str, Any], leaves: dict[str, np.ndarray], where: str):
         spec = settings.spec
         assert spec is not None
         self.tasks = tuple(Task(t["name"], t["kind"]) for t in outputs["tasks"])
         self.length: int = outputs["length"]
-        self._shapes: dict[str, list[int]] = outputs["inputs"]
+        self._shapes, self.specs = _inputs_of(outputs["inputs"])
         stats = TaskStatistics(*(np.array([t[k] for t in outputs["tasks"]]) for k in ("measured", "mean", "scale")))
         self._losses = losses_for(settings.model, self.tasks, stats, spec.loss)
         self._shift = logit_shift(self.tasks, stats, self._losses, balanced_share(self.tasks, spec.train))
-        model = make_model(settings.model, len(self.tasks), spec.train.compute_dtype)
+        model = make_model(settings.model, len(self.tasks), spec.train.compute_dtype, self.specs)
         self._devices = Devices()
         self._logits = LogitFunction(model, self._devices)
         self.variables = self._devices.copy(_fitting(model, self._example(), leaves, spec.optim.ema > 0, where))
@@ -78,9 +84,17 @@ class NetworkPredictor:
                 f"sequences of {codes.shape[1]} bases: expected {self.length}, the length this model was trained on. Crop or pad them"
             )
         if set(inputs) != set(self._shapes):
+            mend = f". Give {wanted(list(self._shapes))}" if self._shapes and not inputs else ""
             raise InputError(
-                f"inputs of this model: expected {listing(self._shapes) or 'none'}, found {listing(inputs) or 'none'}"
+                f"inputs of this model: expected {listing(self._shapes) or 'none'}, found {listing(inputs) or 'none'}{mend}"
             )
+        for name, shape in self._shapes.items():
+            found = inputs[name].shape
+            if found != (len(codes), *shape):
+                raise InputError(
+                    f"input '{name}' of this model: expected the shape {[len(codes), *shape]}, found {list(found)}"
+                )
+            refuse_not_finite(np.asarray(inputs[name]), f"input '{name}'")
 
     def predict(
         self,
@@ -95,7 +109,7 @@ class NetworkPredictor:
         Args:
             sequences: strings, codes `[N, L]` or one-hot; all of `length` bases.
             raw: logit, value or log rate instead of probability, value or rate.
-            inputs: further inputs `[N, ...]` for models that read them.
+            inputs: further inputs `[N, ...]` for models that read them: those that `specs` names, all of them.
 
         Raises:
             InputError: wrong lengths, letters or inputs.
@@ -106,8 +120,18 @@ class NetworkPredictor:
 
     def predict_both(self, data: Dataset, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns predictions and raw predictions of a data set from one pass."""
-        logits = self.logits(data.codes, data.inputs, batch_size)
+        logits = self.logits(data.codes, {k: v for k, v in data.inputs.items() if k in self._shapes}, batch_size)
         return self._losses.values(logits, shift=self._shift), self._losses.raw(logits, shift=self._shift)
+
+
+def _inputs_of(record: Mapping[str, Any]) -> tuple[dict[str, list[int]], dict[str, InputSpec]]:
+    """Shapes and specs of the inputs in `model.json`; in runs of an older release there are shapes alone."""
+    shapes, specs = {}, {}
+    for name, own in record.items():
+        shapes[name] = own if isinstance(own, list) else own["shape"]
+        plain = {"kind": "signal" if len(own) == 2 else "vector", "columns": []} if isinstance(own, list) else own
+        specs[name] = InputSpec.of(plain)
+    return shapes, specs
 
 
 def _fitting(model, example: dict[str, np.ndarray], leaves: dict[str, np.ndarray], ema: bool, where: str) -> Any:
@@ -118,12 +142,14 @@ def _fitting(model, example: dict[str, np.ndarray], leaves: dict[str, np.ndarray
 
 
 class BaselinePredictor:
-    """Predictions of a baseline, with the same face."""
+    """Predictions of a baseline, with the same face; it reads no inputs but the sequence."""
 
     def __init__(self, model: Any):
         self.model = model
+        self.specs: dict[str, InputSpec] = {}
         self.tasks: tuple[Task, ...] = model.tasks
         self.length: int | None = model.length
+        self.shortest: int = getattr(model, "shortest", 1)
 
     def predict(self, sequences: Sequences, *, raw: bool = False, batch_size: int = 256) -> np.ndarray:
         """Returns float32 `[N, T]`; see `Predictor`."""
@@ -143,7 +169,7 @@ def load(run: str | RunDir, step: int | None = None) -> NetworkPredictor | Basel
         InputError: no run there, no checkpoint yet, or a damaged one (the sentence names an intact one).
     """
     folder = run if isinstance(run, RunDir) else RunDir(run)
-    settings, outputs = parse(folder.config), read_json(folder["model.json"])
+    settings, outputs = parse(folder.config, imported=True), read_json(folder["model.json"])
     checkpoints = Checkpoints(folder["checkpoints"])
     steps = checkpoints.steps()
     if not steps:

@@ -48,7 +48,7 @@ class ProfilePredictor(NetworkPredictor):
         model, losses = self.model, self._losses
         assert isinstance(model, ProfileModel) and isinstance(losses, ProfileLosses)
         self.width, self.joint = model.config.window(self.length), losses.joint
-        self._means = [np.array(t["profile"], np.float64) for t in outputs["tasks"]]
+        self._means = {k: np.array(v, np.float64) for k, v in outputs.get("profiles", {}).items()}
         self._rows = [t["measured"] for t in outputs["tasks"]]
         self._scores = ProfileScores(model, losses, self._devices)
 
@@ -85,7 +85,11 @@ class ProfilePredictor(NetworkPredictor):
         """Returns what `predict` gives for logits."""
         return self._losses.values(logits, shift=self._shift)
 
-    def mean_profiles(self) -> list[Float64[np.ndarray, "W S"]]:
-        """Returns the mean profile of each task over train, one read added at every base, so that none is impossible."""
-        each = zip(self._means, self._rows, strict=True)
-        return [central(mean[None], self.width)[0] * rows + 1 for mean, rows in each]
+    def mean_profiles(self) -> list[Float64[np.ndarray, "W S"] | None]:
+        """Returns the mean profile of each task over train, one read added at every base, so that none is impossible; None
+        where it is not known, as in a run of imported weights."""
+        means = [self._means.get(task.name) for task in self.tasks]
+        return [
+            None if mean is None else central(mean[None], self.width)[0] * rows + 1
+            for mean, rows in zip(means, self._rows, strict=True)
+        ]

@@ -58,8 +58,11 @@ class Settings:
         return self.data_section
 
 
-def parse(config: Any) -> Settings:
+def parse(config: Any, *, imported: bool = False) -> Settings:
     """Returns the typed view of a config (`ConfigDict` or plain dictionaries).
+
+    Args:
+        imported: the config of a run directory, which may lack data where its weights come from elsewhere.
 
     Raises:
         InputError: every unknown, missing, mistyped or impossible field, all reported together.
@@ -74,7 +77,8 @@ def parse(config: Any) -> Settings:
     known_sections = {"seed", "data", "model", "evaluate", *(NETWORK_SECTIONS if network else ())}
     parts: dict[str, Any] = {}
     wrong = []
-    optional = set() if network or not getattr(BASELINES[name], "TRAINED_ELSEWHERE", False) else {"data"}
+    elsewhere = imported or (not network and getattr(BASELINES[name], "TRAINED_ELSEWHERE", False))
+    optional = {"data"} if elsewhere else set()
     for section in sorted(known_sections - optional - set(raw)):
         wrong.append(f"{section}: missing")
     for section in sorted(set(raw) - known_sections):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, UInt8
 
 from dragon_jax import dna
 from dragon_jax.data.dataset import PROFILE
-from dragon_jax.models.base import flip
+from dragon_jax.data.input_spec import InputSpec, default_spec
+from dragon_jax.models.base import other_strand
 from dragon_jax.sections import AugmentConfig
 
 
@@ -32,30 +35,37 @@ def mutate(codes: UInt8[Array, "B L"], rate: float, key: Array) -> UInt8[Array, 
     return jnp.where(hit, (codes + step) % 4, codes)
 
 
-def augment(inputs: dict[str, Array], config: AugmentConfig, key: Array) -> dict[str, Array]:
+def augment(
+    inputs: dict[str, Array], config: AugmentConfig, key: Array, specs: Mapping[str, InputSpec] | None = None
+) -> dict[str, Array]:
     """Returns the inputs of a batch (codes `[B, L]` and extra inputs `[B, ...]`), changed as the config says.
 
-    Extra inputs whose second axis is as long as the sequence follow it: reversed with the strand, shifted with zeros. So do
-    base-resolution targets `profile:TASK`, whose strands change places, and into which NaN is shifted.
+    Signals follow the bases: they are turned with the strand, their paired tracks changing places, and shifted with
+    zeros coming in. Vectors stay as they are. Base-resolution targets `profile:TASK` follow the bases too: their strands
+    change places, and NaN comes in, because what lies outside was not measured.
+
+    Args:
+        specs: what the extra inputs are, by name; see `data.input_spec`.
     """
     codes = inputs["codes"]
-    length = codes.shape[1]
-    along = {k for k, v in inputs.items() if v.ndim >= 2 and (v.shape[1] == length or k.startswith(PROFILE))}
+    known = {name: (specs or {}).get(name) or default_spec(v) for name, v in inputs.items() if name != "codes"}
     strand_key, shift_key, mutate_key = jax.random.split(key, 3)
     out = dict(inputs)
     if config.reverse_complement:
         turn = jax.random.bernoulli(strand_key, config.reverse_complement, (codes.shape[0],))
         for name, value in out.items():
             if name.startswith(PROFILE):
-                other = value[:, ::-1, ::-1]  # strands change places too
+                other = value[:, ::-1, ::-1]
             else:
-                other = dna.reverse_complement(value) if name == "codes" else flip(value, length)
+                other = dna.reverse_complement(value) if name == "codes" else other_strand(value, known[name])
             out[name] = jnp.where(turn.reshape((-1,) + (1,) * (value.ndim - 1)), other, value)
     if config.shift:
         by = jax.random.randint(shift_key, (codes.shape[0],), -config.shift, config.shift + 1)
-        for name in along:
-            fill = dna.UNKNOWN if name == "codes" else float("nan") if name.startswith(PROFILE) else 0
-            out[name] = shift_rows(out[name], by, config.shift, fill)
+        out["codes"] = shift_rows(out["codes"], by, config.shift, dna.UNKNOWN)
+        for name, spec in known.items():
+            if spec.kind == "signal":
+                outside = float("nan") if name.startswith(PROFILE) else 0
+                out[name] = shift_rows(out[name], by, config.shift, outside)
     if config.mutate:
         out["codes"] = mutate(out["codes"], config.mutate, mutate_key)
     return out

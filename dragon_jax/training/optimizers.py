@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from dragon_jax.sections import OptimConfig
@@ -39,6 +41,18 @@ def make_schedule(config: OptimConfig, total_steps: int) -> optax.Schedule:
 def is_kernel(path: tuple, leaf) -> bool:
     """Whether a parameter is a weight matrix or filter bank: what decay acts on (never biases, slopes or scales)."""
     return leaf.ndim >= 2
+
+
+def hold_norms(params: Any, most: float) -> Any:
+    """Returns the parameters with every unit's kernel (last axis: units) scaled down to norm `most` where it is larger."""
+
+    def held(path: tuple, x: Any) -> Any:
+        if not is_kernel(path, x):
+            return x
+        norm = jnp.sqrt(jnp.square(x).sum(tuple(range(x.ndim - 1)), keepdims=True))
+        return x * jnp.minimum(1.0, most / jnp.maximum(norm, 1e-12))
+
+    return jax.tree_util.tree_map_with_path(held, params)
 
 
 def make_optimizer(config: OptimConfig, total_steps: int) -> optax.GradientTransformation:

@@ -126,11 +126,6 @@ def check_profiles(model: ModelConfig, part: Dataset | TfdsSplit, shift: int) ->
             f"model.name: 'bpnet' predicts counts base by base, task {listing(without)} has none. Set data.source.counts of "
             "source genome or arrays, or choose another model"
         )
-    if absent := [name for name in model.required_inputs if name not in first.inputs]:
-        raise InputError(
-            f"model.control: expected one of the inputs of the data ({listing(first.inputs) or 'none'}), found "
-            f"{listing(absent)}. Add it to data.source.profiles"
-        )
     width = model.window(first.length)
     for column, task in enumerate(first.tasks):
         profile = first.profiles[task.name]

@@ -21,7 +21,7 @@ from dragon_jax.models.bpnet import ProfileModel
 from dragon_jax.sections import AugmentConfig, OptimConfig
 from dragon_jax.training.augment import augment
 from dragon_jax.training.losses import TaskLosses
-from dragon_jax.training.optimizers import is_kernel
+from dragon_jax.training.optimizers import hold_norms, is_kernel
 from dragon_jax.training.weighting import Aux, Weighting
 
 PyTree = Any
@@ -99,10 +99,12 @@ def make_train_step(
         fetch: turns `(arrays, batch["rows"])` into the batch when examples wait on the device; None = batch is complete.
     """
 
+    keep = ["intermediates"] if optim.l1_activations else []
+
     def run(params, model_state, inputs, dropout_key, head_only):
         """Logits whose gradient reaches everything, or heads and trunk through separate reads of the head."""
         variables = {"params": params, **model_state}
-        common = {"rngs": {"dropout": dropout_key}, "mutable": list(model_state)}
+        common = {"rngs": {"dropout": dropout_key}, "mutable": [*model_state, *keep]}
         if not head_only:
             logits: Any
             logits, changed = model.apply(variables, inputs, train=True, **common)
@@ -118,7 +120,7 @@ def make_train_step(
             batch = fetch(arrays, batch["rows"])
         dropout_key, augment_key = jax.random.split(jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step))
         inputs = {k: v for k, v in batch.items() if k not in NOT_INPUTS}
-        inputs = augment(inputs, augmentation, augment_key)
+        inputs = augment(inputs, augmentation, augment_key, model.specs)
         # Base-resolution targets are turned and shifted with the sequence, and are no inputs.
         profiles = {k: inputs.pop(k) for k in list(inputs) if k.startswith(PROFILE)}
 
@@ -133,15 +135,24 @@ def make_train_step(
             if not weighting.literal:
                 own, _ = losses.sums(heads, batch["targets"], batch.get("weight"), profiles)
                 value = value + (own / jnp.where(measured > 0, measured, 1.0)).mean()
-            if optim.l1:
+            if optim.l1 or optim.l2:
                 kernels = [x for p, x in jax.tree_util.tree_leaves_with_path(params) if is_kernel(p, x)]
-                value = value + optim.l1 * sum(jnp.abs(x).sum() for x in kernels)
+                if optim.l1:
+                    value = value + optim.l1 * sum(jnp.abs(x).sum() for x in kernels)
+                if optim.l2:
+                    value = value + optim.l2 * sum(jnp.square(x).sum() for x in kernels)
+            if keep:
+                changed = dict(changed)
+                hidden = changed.pop("intermediates")["hidden"][0].astype(jnp.float32)
+                value = value + optim.l1_activations * jnp.abs(hidden).sum() / hidden.shape[0]
             return value, (total, measured, weights, new_weighting, changed)
 
         (value, aux), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
         total, measured, weights, new_weighting, changed = aux
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
+        if optim.max_norm:
+            params = hold_norms(params, optim.max_norm)
         norm = optax.tree.norm(grads)
         sums = state.sums
         new = state.replace(

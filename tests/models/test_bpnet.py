@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dragon_jax.data.input_spec import InputSpec
 from dragon_jax.dna import one_hot, reverse_complement
 from dragon_jax.errors import InputError
 from dragon_jax.models.bpnet import log_of_all
@@ -57,7 +58,8 @@ def drawn(shapes, seed=1):
 @functools.cache
 def built(name, strands="none"):
     """The network of two tasks with parameters at random, and what it gives, compiled once."""
-    model = make_model(model_config({**BOTH[name], "strands": strands}), 2)
+    specs = {"control": InputSpec("signal", ("cuts_fwd", "cuts_rev"))}
+    model = make_model(model_config({**BOTH[name], "strands": strands}), 2, specs=specs)
     variables = drawn(jax.eval_shape(lambda: model.init(jax.random.key(0), inputs(), train=False)))
     apply = jax.jit(lambda x: model.apply(variables, x, train=False))
     return variables["params"], lambda x: jax.tree.map(np.asarray, apply(x))

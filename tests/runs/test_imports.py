@@ -10,11 +10,13 @@ import pytest
 import dragon_jax
 from dragon_jax import cli, dna
 from dragon_jax.baselines.deepbind_published import DeepBindPublishedConfig
+from dragon_jax.baselines.gkm_kernels import Kernel
 from dragon_jax.data.dataset import Task
 from dragon_jax.errors import InputError
 from dragon_jax.models.deepbind_files import read_deepbind, write_deepbind
 from dragon_jax.models.deepbind_windows import score_windows
 from dragon_jax.runs.directory import RunDir
+from dragon_jax.runs.imports import Options, read_lsgkm
 from tests.models.test_deepbind_files import made
 from tests.runs.helpers import write_config
 
@@ -77,7 +79,7 @@ def test_provenance_and_status_say_where_it_comes_from(file, tmp_path):
 def test_with_a_config_the_run_has_its_data_and_is_evaluated(file, tmp_path, capsys):
     config = write_config(tmp_path)  # of a network: its data and evaluation count
     words = ["import", "deepbind", str(file), f"--workdir={tmp_path / 'run'}", f"--config={config}"]
-    assert cli.main([*words, "--config.data.source.positives=80"]) in (0, 3)  # random weights stay at chance
+    assert cli.main([*words, "--config.data.source.positives=80"]) == 0
     run = RunDir(tmp_path / "run")
     assert run.config["data"]["source"]["positives"] == 80 and set(run.config) == {"seed", "data", "model", "evaluate"}
     assert "auroc" in run.results["valid"]["mean"] and "sha256" in run.provenance["imported"]
@@ -109,7 +111,7 @@ def test_refusals_leave_nothing(file, tmp_path, capsys):
     assert e.value.code == 2 and "invalid choice: 'half'" in capsys.readouterr().err
     with pytest.raises(InputError, match="model.window: expected 'whole' or 'program' or 'kipoi', found 'half'"):
         dragon_jax.import_weights("deepbind", file, run, window="half")
-    with pytest.raises(InputError, match="expected 'deepbind', found 'keras'"):
+    with pytest.raises(InputError, match="expected 'deepbind', 'lsgkm', 'exported'.*, found 'keras'"):
         dragon_jax.import_weights("keras", file, run)
     assert not run.exists()
     assert cli.main(["import", "deepbind", str(file), f"--workdir={run}"]) == 0
@@ -133,6 +135,125 @@ def test_refusals_leave_nothing(file, tmp_path, capsys):
     )
     assert "Leave --task and --kind out" in refusal(capsys, *words)
     assert not (tmp_path / "r2").exists()
+
+
+MODEL = """svm_type c_svc
+kernel_type {kind}
+L 6
+k 4
+d 2
+M 20
+H 10
+gamma 0.5
+norc 0
+nr_class 2
+total_sv 3
+rho 0.25
+label 1 -1
+nr_sv 2 1
+SV
+0.5 ACGTTGACAG
+0.25 acgnnttgacagttgac
+-0.75 GGGTTTCCCAAAN
+"""
+
+
+@pytest.mark.parametrize("kind", ["gkm_cnt", "gkm_estfull", "gkm_esttrunc", "gkmrbf", "wgkm", "wgkmrbf"])
+def test_a_model_of_lsgkm_predicts_decision_values_of_sequences_of_any_length(kind, tmp_path, capsys):
+    file, run = tmp_path / "NFE2.model.txt", tmp_path / "run"
+    file.write_text(MODEL.format(kind=kind))
+    assert cli.main(["import", "lsgkm", str(file), f"--workdir={run}"]) == 0
+    assert f"any number of bases, kernel {kind} (l=6, k=4, d=2" in capsys.readouterr().err
+    file.unlink()  # the run holds the numbers
+    model = dragon_jax.load(run)
+    assert (model.tasks, model.length) == ((Task("NFE2"),), None)
+    texts = ["ACGTTGACAT", "TTGACA", "ACGTTGACANNNCCGTAGTTCAGGATCAACN", "A" * 70]
+    raw = model.predict(texts, raw=True)
+    kernel = model.model.config.kernel
+    for text, found in zip(texts, raw[:, 0], strict=True):  # pair by pair, as its definition says
+        assert found == pytest.approx(decision(text, kernel), abs=2e-6)
+    np.testing.assert_allclose(model.predict(texts), 1 / (1 + np.exp(-raw)), rtol=1e-5)
+    (tmp_path / "s.fa").write_text("".join(f">s{i}\n{s}\n" for i, s in enumerate(texts)))
+    assert cli.main(["predict", str(run), str(tmp_path / "s.fa"), "--raw"]) == 0
+    cells = [line.split("\t")[1] for line in capsys.readouterr().out.splitlines()]
+    assert cells[0] == "NFE2"
+    np.testing.assert_array_equal(np.array(cells[1:], np.float32), raw[:, 0])
+
+
+def decision(text, kernel):
+    """The decision value of `MODEL`, every word with every word of both strands, in float64."""
+    h = [*kernel.mismatch(), *[0] * kernel.l]
+
+    def words(s):
+        codes = dna.encode(s.replace("N", "A").replace("n", "A"))
+        n = len(codes) - kernel.l + 1
+        both = [codes, dna.reverse_complement(codes)]
+        weights = kernel.places(np.array([n]), n)[0]
+        return [
+            [(w[i : i + kernel.l], u) for i, u in enumerate(p)]
+            for w, p in zip(both, (weights, weights[::-1]), strict=True)
+        ]
+
+    def k0(a, b):
+        return sum(u * v * h[int((x != y).sum())] for x, u in words(a)[0] for strand in words(b) for y, v in strand)
+
+    total = -0.25
+    for line in MODEL.split("SV\n")[1].splitlines():
+        coefficient, vector = line.split()
+        k = k0(text, vector) / np.sqrt(k0(text, text) * k0(vector, vector))
+        total += float(coefficient) * (np.exp(kernel.gamma * (k - 1)) if kernel.radial else k)
+    return total
+
+
+def test_a_model_of_lsgkm_goes_out_as_it_came_and_is_evaluated_with_data(tmp_path, capsys):
+    file, run = tmp_path / "m.txt", tmp_path / "run"
+    file.write_text(MODEL.format(kind="wgkm").replace("gamma 0.5\n", ""))
+    words = ["import", "lsgkm", str(file), f"--workdir={run}", f"--config={write_config(tmp_path)}"]
+    assert cli.main([*words, "--config.evaluate.bootstrap=0"]) == 0
+    assert "valid: auroc" in capsys.readouterr().err and (run / "report.html").exists()
+    assert RunDir(run).provenance["imported"]["format"] == "LS-GKM model"
+    assert cli.main(["evaluate", str(run), "--split=test"]) == 0
+    for name in ("one", "two"):
+        assert cli.main(["export", str(run), f"--out={tmp_path / name}", "--format=lsgkm"]) == 0
+    assert (tmp_path / "one").read_text() == (tmp_path / "two").read_text()
+    again = dragon_jax.import_weights("lsgkm", tmp_path / "one", tmp_path / "again", say=lambda line: None)
+    texts = ["ACGTTGACATTGACCC", "GGGTTTC"]
+    found = [dragon_jax.load(r).predict(texts, raw=True) for r in (run, again.path)]
+    np.testing.assert_array_equal(*found)
+
+
+def test_lsgkm_refusals(tmp_path, capsys):
+    file, run = tmp_path / "m.txt", tmp_path / "run"
+    file.write_text(MODEL.format(kind="gkm_cnt"))
+    assert "it has no --window. Leave --window out" in refusal(
+        capsys, "import", "lsgkm", file, f"--workdir={run}", "--window=kipoi"
+    )
+    assert "it has no --kind" in refusal(capsys, "import", "lsgkm", file, f"--workdir={run}", "--kind=real")
+    assert not run.exists()
+    assert cli.main(["import", "lsgkm", str(file), f"--workdir={run}", "--task=NFE2"]) == 0
+    (tmp_path / "s.fa").write_text(">long\nACGTACGT\n>b\nACGTA\n")
+    said = refusal(capsys, "predict", run, tmp_path / "s.fa")
+    assert "sequence 'b' in" in said and "expected at least 6 bases, found 5" in said
+    model = dragon_jax.load(run)
+    with pytest.raises(InputError, match="sequence number 2: expected at least 6 bases, found 3"):
+        model.predict(["ACGTACGT", "ACG"])
+    with pytest.raises(InputError, match="scores one binary task, found 1 \\(x \\(count\\)\\)"):
+        read_lsgkm(file, Options(), [Task("x", "count")])
+
+
+def test_long_sequences_are_compared_by_the_operator(tmp_path):
+    """More than `_LONG` words: the norm comes from transforms, and must be what comparing all pairs gives."""
+    from dragon_jax.baselines import gkm_operator
+
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 4, (2, 300), np.uint8)
+    for kind in ("gkm_esttrunc", "wgkm"):
+        kernel = Kernel(kind=kind, l=6, k=4, d=2)
+        found = gkm_operator.words(codes, kernel)
+        expected = gkm_operator.norms(found, kernel)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(gkm_operator, "_LONG", 100)
+            np.testing.assert_allclose(gkm_operator.norms(found, kernel), expected, rtol=1e-5)
 
 
 def test_a_run_whose_arrays_or_tasks_were_changed_is_refused(file, tmp_path):

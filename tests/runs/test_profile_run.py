@@ -49,7 +49,7 @@ def make_config(folder, **model):
     c.data.split.name = "files"
     c.model.update(filters=12, stem_width=9, layers=1, profile_width=13, output_length=WIDTH, tracks=2, **model)
     c.augment.reverse_complement, c.augment.shift = 0.5, 4
-    c.loss.count_weight, c.optim.learning_rate, c.optim.ema = 2.0, 0.01, 0.9
+    c.loss.count_weight, c.optim.learning_rate, c.optim.ema = 30.0, 0.02, 0.9
     c.train.update(batch_size=32, steps=120, eval_every=40, checkpoint_every=7, patience=0, tensorboard=False)
     c.evaluate.bootstrap = 20
     return c

@@ -217,11 +217,6 @@ def test_the_coefficient_keeps_its_digits_where_many_reads_were_counted():
         ({"output_length": 16, "tracks": 1}, 0, "model.tracks: expected 2, the strands of task 'a', found 1"),
         ({"output_length": 16}, 3, "model.output_length: 16 bases moved by up to 3"),
         ({"output_length": 18}, 0, "model.output_length: the 18 central bases do not add up to the target of task 'a'"),
-        (
-            {"output_length": 16, "control": "input_dna"},
-            0,
-            r"model.control: expected one of the inputs of the data \(none\)",
-        ),
     ],
 )
 def test_data_that_the_heads_do_not_fit_are_refused(fields, shift, match):
