@@ -20,9 +20,11 @@ def get_config(model: str = "bpnet"):
     if model == "bpnet":
         c.model.update(filters=32, stem_width=21, layers=6, output_length=256, profile_width=41, strands="none")
         c.augment.update(reverse_complement=0.5, shift=16)
-        c.loss.count_weight = 10.0
-        c.optim.update(learning_rate=4e-3, schedule="cosine", warmup_fraction=0.05, clip_norm=1.0, ema=0.99)
-        c.train.update(batch_size=64, epochs=3.0, monitor="loss", patience=0)
+        c.loss.count_weight = 30.0
+        c.optim.update(
+            learning_rate=4e-3, schedule="cosine", weight_decay=0.01, ema=0.99, warmup_fraction=0.05, clip_norm=1.0
+        )
+        c.train.update(batch_size=64, epochs=5.0, monitor="loss", patience=0)
     else:
         c.model.strengths = (1000.0, 300.0, 100.0, 30.0, 10.0, 3.0, 1.0, 0.3)
     return c
