@@ -14,10 +14,12 @@ import numpy as np
 from dragon_jax.config import differences, plain
 from dragon_jax.data.batches import RowSource
 from dragon_jax.data.builders import TfdsSource, open_stream
+from dragon_jax.data.counts import mean_profiles
 from dragon_jax.data.dataset import Dataset
 from dragon_jax.data.input_spec import refuse_not_finite
 from dragon_jax.data.load import Loaded
 from dragon_jax.data.records import TfdsSplit
+from dragon_jax.data.rows import MemoryRows
 from dragon_jax.errors import InputError, RunError, listing
 from dragon_jax.models.registry import make_model
 from dragon_jax.models.summary import summarise_model
@@ -29,6 +31,7 @@ from dragon_jax.training.calibration import Workplace
 from dragon_jax.training.checkpoints import Checkpoints
 from dragon_jax.training.devices import Devices
 from dragon_jax.training.losses import TaskStatistics, part_statistics
+from dragon_jax.training.profile_losses import check_profiles
 from dragon_jax.training.trainer import Stopped, Trainer, example
 
 
@@ -188,6 +191,7 @@ def describe_data(loaded: Loaded) -> dict[str, Any]:
 def describe_outputs(train: Dataset | TfdsSplit, stats: TaskStatistics, read: Sequence[str]) -> dict[str, Any]:
     """Returns what a predictor must know of the training set; exact float64 values. `read` names the inputs it will read."""
     first = example(train)
+    profiles = mean_profiles(MemoryRows(train) if isinstance(train, Dataset) else train)
     return {
         "length": train.length,
         "inputs": {
@@ -199,6 +203,7 @@ def describe_outputs(train: Dataset | TfdsSplit, stats: TaskStatistics, read: Se
             {"name": t.name, "kind": t.kind, "measured": float(m), "mean": float(mean), "scale": float(scale)}
             for t, m, mean, scale in zip(train.tasks, stats.measured, stats.mean, stats.scale, strict=True)
         ],
+        **({"profiles": {task: mean.tolist() for task, mean in profiles.items()}} if profiles else {}),
     }
 
 
@@ -217,6 +222,8 @@ def _fit_network(
         raise InputError(
             f"model.strands: 'probability' averages probabilities, but {listing(other)} is no binary task. Use 'average'"
         )
+    check_profiles(settings.model, train, spec.augment.shift)
+    check_profiles(settings.model, valid, 0)
     read = read_inputs(settings.model)
     model = make_model(settings.model, len(train.tasks), spec.train.compute_dtype, train.input_specs)
     if isinstance(train, Dataset):

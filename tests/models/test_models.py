@@ -90,9 +90,10 @@ def test_every_activation_gives_finite_logits_and_gradients(name, activation):
 
 
 @pytest.mark.parametrize("strands", ["average", "probability", "maximum", "shared"])
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", sorted(set(MODELS) - {"bpnet"}))  # which has more outputs, see test_bpnet
 def test_both_strands_give_the_same_logits(name, strands):
-    raw = {"name": name, "strands": strands, "train_strands": "same", **SMALL.get(name, {})}
+    few = SMALL | {"dilated": {"filters": 6, "layers": 2}}
+    raw = {"name": name, "strands": strands, "train_strands": "same", **few.get(name, {})}
     if name in ("deepbind", "hybrid", "factornet", "danq") and strands == "shared":
         with pytest.raises(InputError, match="shared"):
             model_config(raw)
