@@ -112,6 +112,10 @@ def headline(result: dict[str, Any], split: str) -> str:
         if value is not None:
             interval = tables[0].get(f"{name}_ci") if len(tables) == 1 else (result.get("mean_ci") or {}).get(name)
             parts.append(f"{name} {value:.4f}" + (f" [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""))
+    if profiles := result.get("profiles"):
+        shown = [profiles["mean"].get(k) for k in ("jsd", "jsd_mean", "jsd_flat")]
+        if None not in shown:
+            parts.append("profile divergence {:.4f} bits (mean profile of train {:.4f}, even {:.4f})".format(*shown))
     return f"{split}: {f'mean over {len(tables)} tasks: ' if len(tables) > 1 else ''}{', '.join(parts) or 'no metric is defined'}"
 
 
@@ -136,8 +140,8 @@ def import_weights(
 
     Args:
         family: `deepbind`, the parameter files of the released DeepBind models; `lsgkm`, a model file of LS-GKM;
-            `factornet`, the folder or HDF5 file of a released FactorNet model; `exported`, a folder of `export`; all in
-            `runs.imports.FAMILIES`.
+            `factornet`, the folder or HDF5 file of a released FactorNet model; `dragonn`, weights of
+            DragoNN with their layers beside them; `exported`, a folder of `export`; all in `runs.imports.FAMILIES`.
         file: the weights. workdir: new run directory.
         config: a config of any model; its parts `data`, `evaluate` and `seed` become those of the run, which is evaluated on
             valid at once. None = without data.

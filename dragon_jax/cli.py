@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     p = verb("import", "Make a run of published weights: it predicts and evaluates like any other.")
     p.add_argument(
         "family", help="deepbind: parameter file of a released DeepBind model; lsgkm: model file of LS-GKM; factornet: folder or "
-        "HDF5 file of a released FactorNet model; exported: folder of 'dragon export'"
+        "HDF5 file of a released FactorNet model; dragonn: weights of DragoNN; exported: folder of 'dragon export'"
     )  # fmt: skip
     p.add_argument("file", help="the weights: a file, or a folder")
     p.add_argument("--workdir", required=True, help="run directory, new")

@@ -17,6 +17,8 @@ from dragon_jax.data.load import Loaded
 from dragon_jax.data.records import sha256
 from dragon_jax.errors import InputError, listing, nearest, show
 from dragon_jax.files import locate
+from dragon_jax.models.dragonn_files import CITATION as DRAGONN
+from dragon_jax.models.dragonn_files import read_dragonn
 from dragon_jax.models.factornet_files import CITATION as FACTORNET
 from dragon_jax.models.factornet_files import read_factornet
 from dragon_jax.runs.directory import RunDir, write_json
@@ -85,6 +87,20 @@ def read_released_factornet(path: str | os.PathLike, options: Options, tasks: Se
     return of_network(found.config, found.length, found.specs, shapes, names, found.params, origin)
 
 
+def read_stored_dragonn(path: str | os.PathLike, options: Options, tasks: Sequence[Task] | None) -> Imported:
+    """Reads weights of a DragoNN network with its layers beside them, see `models.dragonn_files`; it becomes a `convnet`."""
+    found = read_dragonn(path)
+    stem = os.path.basename(os.fspath(path)).partition(".")[0].removesuffix("_model")
+    names = (stem,) if found.tasks == 1 else tuple(f"task_{k}" for k in range(1, found.tasks + 1))
+    names = names if options.task is None else (options.task,)
+    if tasks is not None and len(tasks) == len(names) and all(t.kind == "binary" for t in tasks):
+        names = tuple(t.name for t in tasks)
+    if len(names) != found.tasks or not all(names):
+        raise InputError(f"task: expected a name only where there is one task, found {found.tasks} tasks")
+    origin = {"file": os.fspath(path), "sha256": sha256(locate(path)), "format": "Keras 0.3 HDF5", "citation": DRAGONN}
+    return of_network(found.config, found.length, {}, {}, names, found.params, origin)
+
+
 # Family -> how it is read, and which options count. A reader takes file, options, and the tasks where data name them.
 Reader = Callable[[str | os.PathLike, Options, Sequence[Task] | None], Imported]
 FAMILIES: dict[str, tuple[Reader, tuple[str, ...]]] = {
@@ -92,6 +108,7 @@ FAMILIES: dict[str, tuple[Reader, tuple[str, ...]]] = {
     "lsgkm": (read_lsgkm, ("task",)),
     "exported": (lambda folder, options, tasks: read_exported(folder), ()),
     "factornet": (read_released_factornet, ("task",)),
+    "dragonn": (read_stored_dragonn, ("task",)),
 }
 
 
