@@ -55,7 +55,7 @@ SETS: dict[str, RemoteSet] = {
         "ChIP-seq peaks of 7 human factors, 101 bp, with the test sets of the DeepBind paper",
         f"{_NO_FILE} (code headers BSD-3); data: ENCODE",
         _ALIPANAHI,
-        configs=("deepbind_encode", "encode_tf", "encode_kmer", "pwm"),
+        configs=("deepbind_encode", "deepbind_calibrated", "encode_tf", "encode_kmer", "pwm"),
     ),
     "deepbind_models": RemoteSet(
         "parameters of 78 DeepBind models",

@@ -15,6 +15,7 @@ from dragon_jax.config import differences, plain
 from dragon_jax.data.batches import RowSource
 from dragon_jax.data.builders import TfdsSource, open_stream
 from dragon_jax.data.dataset import Dataset
+from dragon_jax.data.input_spec import refuse_not_finite
 from dragon_jax.data.load import Loaded
 from dragon_jax.data.records import TfdsSplit
 from dragon_jax.errors import InputError, RunError, listing
@@ -24,6 +25,7 @@ from dragon_jax.runs.directory import RunDir, write_json
 from dragon_jax.runs.model_inputs import check_inputs, read_inputs, remarks, unread_inputs
 from dragon_jax.runs.provenance import now, provenance
 from dragon_jax.runs.settings import Settings, parse
+from dragon_jax.training.calibration import Workplace
 from dragon_jax.training.checkpoints import Checkpoints
 from dragon_jax.training.devices import Devices
 from dragon_jax.training.losses import TaskStatistics, part_statistics
@@ -152,7 +154,7 @@ def _open(run: RunDir, raw: Mapping[str, Any], settings: Settings, loaded: Loade
     train = loaded.part("train")
     stats = part_statistics(train)
     write_json(run["model.json"], describe_outputs(train, stats, read_inputs(settings.model)))
-    jax_counts = settings.is_network or settings.model.ON_DEVICE
+    jax_counts = settings.is_network or settings.trains_networks or settings.model.ON_DEVICE
     record = provenance(Devices().describe() if jax_counts else "cpu (NumPy, scikit-learn)", settings.seed)
     record |= {"unseen_sequences": loaded.unseen}  # of the splits that stay closed; no label goes into it
     record |= {
@@ -220,6 +222,9 @@ def _fit_network(
     if isinstance(train, Dataset):
         train = train.only_inputs(read)  # what no layer reads need not travel to the device
     valid = valid.only_inputs(read)
+    for split, data in (("train", train), ("valid", valid)):
+        for name, values in data.inputs.items() if isinstance(data, Dataset) else ():
+            refuse_not_finite(values, f"input '{name}' of split '{split}'")
     summary = summarise_model(model, {k: v for k, v in example(train).items() if k == "codes" or k in read})
     summary = "\n".join([summary, *remarks(settings.model, loaded.part("train").input_specs, settings.model.name)])
     if not run["model.txt"].exists():
@@ -275,14 +280,18 @@ def _fit_baseline(
     if checkpoints.latest() is not None:
         return
     began = time.monotonic()
-    model = settings.model.fit(loaded.parts["train"], loaded.parts["valid"], settings.seed, progress=say)
+    place = {}
+    if settings.trains_networks:
+        place = {"place": Workplace(run["calibration"], stop, lambda step: run.set_status("running", step))}
+    model = settings.model.fit(loaded.parts["train"], loaded.parts["valid"], settings.seed, progress=say, **place)
     specs = loaded.parts["train"].input_specs
     summary = "\n".join([model.describe(), *remarks(settings.model, specs, settings.model.name)])
     run.write_text("model.txt", summary + "\n")
     say(summary)
-    checkpoints.save({k: np.asarray(v) for k, v in model.state().items()}, 0, {"early": {}, "reason": "fitted"})
     origin = dict(getattr(model, "origin", {}))
     run.update("provenance.json", seconds={"all": time.monotonic() - began}, reason="fitted", **origin)
+    # Last: once it is there, nothing of the above is done again.
+    checkpoints.save({k: np.asarray(v) for k, v in model.state().items()}, 0, {"early": {}, "reason": "fitted"})
 
 
 def _try_status(run: RunDir, reason: str) -> None:
