@@ -6,7 +6,8 @@ dragon evaluate runs/transformer --split=test
 
 Without an argument: the composite site of the quick start in 200 bp. `nanog`: NANOG peaks against other accessible regions,
 200 bp (`dragon download nanog_h1`). `encode`: 109 tracks of ENCODE-DREAM, 100 bp (`dragon download encode_dream_multitask`).
-Cost and accuracy are not measured.
+Measured on a small budget only: `nanog` for 4 epochs on one strand (--config.train.epochs=4.0 --config.model.strands=none
+--config.augment.reverse_complement=0.5) takes about one minute of CPU time and ends with valid auROC 0.703, still rising.
 """
 
 import dragon_jax

@@ -112,6 +112,10 @@ def headline(result: dict[str, Any], split: str) -> str:
         if value is not None:
             interval = tables[0].get(f"{name}_ci") if len(tables) == 1 else (result.get("mean_ci") or {}).get(name)
             parts.append(f"{name} {value:.4f}" + (f" [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""))
+    if profiles := result.get("profiles"):
+        shown = [profiles["mean"].get(k) for k in ("jsd", "jsd_mean", "jsd_flat")]
+        if None not in shown:
+            parts.append("profile divergence {:.4f} bits (mean profile of train {:.4f}, even {:.4f})".format(*shown))
     return f"{split}: {f'mean over {len(tables)} tasks: ' if len(tables) > 1 else ''}{', '.join(parts) or 'no metric is defined'}"
 
 

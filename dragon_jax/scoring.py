@@ -61,9 +61,7 @@ def score_file(
         raise InputError(
             f"--fit={fit}: signals are not cropped or padded with the sequences. Cut both to {predictor.length} bases"
         )
-    extra = None
-    if inputs and isinstance(predictor, NetworkPredictor):
-        extra = InputFile(inputs, specs, predictor.input_shapes)
+    extra = InputFile(inputs, specs, predictor.input_shapes) if inputs else None  # pyright: ignore[reportAttributeAccessIssue]
     chunks = stream_sequences(
         source,
         format=format,

@@ -66,15 +66,18 @@ class LossConfig:
     Attributes:
         class_weight: `none`, or `balanced`: n/(2 n+) and n/(2 n-) per binary task, at most `class_weight_cap`.
         label_smoothing: binary targets become `y (1 - s) + s/2`.
+        count_weight: for base-resolution networks, factor on the squared error of log(1 + counts) beside the profile loss.
     """
 
     class_weight: Literal["none", "balanced"] = "none"
     class_weight_cap: float = 50.0
     label_smoothing: float = 0.0
+    count_weight: float = 10.0
 
     def __post_init__(self):
         check_range("class_weight_cap", self.class_weight_cap, 1, float("inf"), open_high=True)
         check_range("label_smoothing", self.label_smoothing, 0, 1, open_high=True)
+        check_range("count_weight", self.count_weight, 0, float("inf"), open_high=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

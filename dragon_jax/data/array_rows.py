@@ -153,6 +153,43 @@ def read_input(file: Container, name: str, kind: InputKind, rows: int) -> Float3
     return values[..., None] if values.ndim == axes[0] else values
 
 
+def read_counts(file: Container, name: str, length: int) -> Float32[np.ndarray, "N P S"]:
+    """Returns counts `[N, P]` or `[N, P, S]` of the P central bases of each row; NaN = not measured.
+
+    Args:
+        length: bases of the window that is predicted; 0 = all P.
+
+    Raises:
+        InputError: another shape, counts that are negative or infinite, a window that does not lie in their middle.
+    """
+    where = file.where(name)
+    shape, dtype = file.look(name)
+    fits = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 2))
+    if dtype.kind not in "biuf" or not fits or not all(shape):
+        raise InputError(
+            f"{where}: expected counts [N, P], or [N, P, 2] of two strands, found {show(dtype)} of shape {show(shape)}. "
+            "Save them so"
+        )
+    if length > shape[1] or (length and (shape[1] - length) % 2):
+        raise InputError(
+            f"{where}: expected data.source.counts_length of at most {shape[1]} and as many bases beyond it on either side, "
+            f"found {length}. Change it"
+        )
+
+    def checked(block: np.ndarray, start: int) -> np.ndarray:
+        wrong = (block < 0) | (block > _LARGEST)
+        if wrong.any():
+            at = tuple(np.argwhere(wrong)[0])
+            raise InputError(
+                f"{where}, row {start + at[0]}, position {at[1]}: expected a count of at least 0, found {block[at]:g}. What "
+                "was not measured is NaN"
+            )
+        return block.astype(np.float32)
+
+    values = np.concatenate(_collected(file, name, checked))
+    return values[..., None] if values.ndim == 2 else values
+
+
 def check_values(values: Float32[np.ndarray, "N T"], tasks: tuple[Task, ...], where: str) -> None:
     """Refuses targets that the kind of their task does not allow, such as numbers of classes in a task of 0 and 1.
 

@@ -11,6 +11,7 @@ from dragon_jax.config import check_range
 from dragon_jax.data import array_rows
 from dragon_jax.data.batches import RESERVED
 from dragon_jax.data.containers import Container, open_container
+from dragon_jax.data.counts import log_total
 from dragon_jax.data.dataset import Dataset, Kind, Task
 from dragon_jax.data.input_spec import InputSpec
 from dragon_jax.data.lengths import text_array
@@ -41,6 +42,10 @@ class ArraySource:
             sequences and must be finite: what stands for a missing value, 0 or another, the file says.
         input_columns: names of the columns of an input; tracks called `*_fwd` and `*_rev` (or `*_plus` and `*_minus`) change
             places on the other strand.
+        counts: base-resolution counts to predict, by task: the array `[N, P]`, or `[N, P, S]` with S = 2 for forward and
+            reverse strand, of the P central bases of each row, NaN = not measured. The tasks are then these, of kind real,
+            and `targets` is not read: the target is log(1 + total), see `data.counts`.
+        counts_length: central bases whose counts are predicted; 0 = all P.
         layout: which axis of one-hot holds the letters, `nl4` the last or `n4l` the second; `auto` = the one of length 4.
         task_names: names of the tasks, instead of the array `tasks`; without both they are `task_0`, `task_1`, ...
         task_kind: what the targets are: `binary` (0/1), `real` or `count`.
@@ -59,6 +64,8 @@ class ArraySource:
     signals: dict[str, str] = dataclasses.field(default_factory=dict)
     vectors: dict[str, str] = dataclasses.field(default_factory=dict)
     input_columns: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    counts: dict[str, str] = dataclasses.field(default_factory=dict)
+    counts_length: int = 0
     layout: array_rows.Layout = "auto"
     task_names: tuple[str, ...] = ()
     task_kind: Kind = "binary"
@@ -121,17 +128,29 @@ class ArraySource:
     def _dataset(self, part: str, file: Container, other: Container) -> Dataset:
         # Shapes are compared before values are read: a file that does not fit costs nothing.
         sequences = self._sequences(file, part)
-        targets = _named(self.targets, part)
-        self._there(other, targets, "targets")
-        n, rows = (form.shape[0] if form.shape else 0 for form in (file.look(sequences), other.look(targets)))
-        if n != rows:
-            raise InputError(
-                f"{n:,} sequences in {file.where(sequences)}, but {rows:,} targets in {other.where(targets)}: expected one row "
-                "for each. Save them together"
-            )
-        values = array_rows.read_targets(other, targets)
-        tasks, notes = self._tasks(other, part, values.shape[1])
-        array_rows.check_values(values, tasks, other.where(targets))
+        wanted = self.counts or {"": self.targets}
+        for array in wanted.values():
+            targets = _named(array, part)
+            self._there(other, targets, "counts" if self.counts else "targets")
+            n, rows = (form.shape[0] if form.shape else 0 for form in (file.look(sequences), other.look(targets)))
+            if n != rows:
+                raise InputError(
+                    f"{n:,} sequences in {file.where(sequences)}, but {rows:,} targets in {other.where(targets)}: expected "
+                    "one row for each. Save them together"
+                )
+        profiles: dict[str, np.ndarray] = {}
+        if self.counts:
+            profiles = {
+                task: array_rows.read_counts(other, _named(a, part), self.counts_length)
+                for task, a in self.counts.items()
+            }
+            totals = [log_total(p, self.counts_length or p.shape[1]) for p in profiles.values()]
+            values, notes = np.stack(totals, 1), {}
+            tasks = tuple(Task(task, "real") for task in profiles)
+        else:
+            values = array_rows.read_targets(other, targets)
+            tasks, notes = self._tasks(other, part, values.shape[1])
+            array_rows.check_values(values, tasks, other.where(targets))
         names = self._optional(file, part, "names")
         ids = [f"row_{i}" for i in range(1, n + 1)] if names is None else array_rows.read_text(file, names, n, "names")
         codes = array_rows.read_codes(file, sequences, self.layout)
@@ -153,6 +172,7 @@ class ArraySource:
             notes=notes,
             inputs=inputs,
             specs=specs,
+            profiles=profiles,
         )
 
     def _sequences(self, file: Container, part: str) -> str:

@@ -1,7 +1,8 @@
 """From a data set and an order to the batches of a run, from three places that give the same bytes.
 
 A batch is a dictionary of arrays with a leading axis B: `codes` uint8 `[B, L]`, `targets` float32 `[B, T]`, `weight`
-float32 `[B]` where the data set has weights, and every further named input under its own name.
+float32 `[B]` where the data set has weights, every further named input under its own name, and base-resolution targets
+float32 `[B, P, S]` under `profile:TASK`.
 
 Where the rows lie, and what that costs in memory beside the data set itself (N rows of R bytes, batches of B rows):
 
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Array, Int
 
-from dragon_jax.data.dataset import Dataset
+from dragon_jax.data.dataset import PROFILE, Dataset, profile_columns
 from dragon_jax.data.order import BatchOrder
 from dragon_jax.errors import InputError, listing
 
@@ -52,11 +53,12 @@ def columns(dataset: Dataset) -> Batch:
     Raises:
         InputError: a further input has the name of a built-in one.
     """
-    if taken := [name for name in dataset.inputs if name in RESERVED]:
+    if taken := [name for name in dataset.inputs if name in RESERVED or name.startswith(PROFILE)]:
         raise InputError(
             f"input {listing(taken)} of the data set: {listing(RESERVED)} are names of the batch itself. Rename it"
         )
     result = {"codes": dataset.codes, "targets": dataset.targets, **dataset.inputs}
+    result |= profile_columns(dataset.profiles)
     if dataset.weights is not None:
         result["weight"] = dataset.weights
     return result

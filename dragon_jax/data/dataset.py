@@ -10,11 +10,12 @@ import numpy as np
 
 from dragon_jax.data.fingerprints import digest_columns
 from dragon_jax.data.input_spec import InputSpec, default_spec
-from dragon_jax.errors import InputError, listing
+from dragon_jax.errors import InputError, listing, show
 
 Kind = Literal["binary", "real", "count"]
 SPLITS = ("train", "valid", "test")
 IDS = "id"  # name of the column of row names in digests and records
+PROFILE = "profile:"  # what the name of a base-resolution target begins with in batches, digests and records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +61,9 @@ class Dataset:
             convention `signal` and `metadata`; a network sees them as `extra[name]`.
         specs: what the inputs are and how their columns are called, see `input_spec`; an input without one is a signal if
             it has three axes, else a vector.
+        profiles: base-resolution targets by task, float32 `[N, P, S]`: what was counted on the P central bases of each row,
+            S = 1 without strand, 2 = forward and reverse strand; NaN = not measured. The task itself, of kind real, is
+            log(1 + their sum) over the central bases that are predicted, and they are no inputs of any model.
         weights: float32 `[N]` weight of each example in the loss, or None.
         notes: what was put in order while reading (counts by name), for the summary line and the provenance.
     """
@@ -73,6 +77,7 @@ class Dataset:
     weights: np.ndarray | None = None
     notes: Mapping[str, int] = dataclasses.field(default_factory=dict)
     specs: Mapping[str, InputSpec] = dataclasses.field(default_factory=dict)
+    profiles: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         n = len(self.codes)
@@ -96,6 +101,21 @@ class Dataset:
             raise InputError(f"specs of inputs that are not there: {listing(absent)}")
         for name, spec in self.specs.items():
             spec.check(name, self.inputs[name].shape, self.length)
+        sizes = {f"profiles of {k}": len(v) for k, v in self.profiles.items()}
+        if wrong := {k: v for k, v in sizes.items() if v != n}:
+            raise InputError(f"{n:,} sequences but {', '.join(f'{v:,} {k}' for k, v in wrong.items())}")
+        for name, profile in self.profiles.items():
+            width = profile.shape[1] if profile.ndim == 3 else 0
+            if not 0 < width <= self.length or profile.shape[2] not in (1, 2) or profile.dtype != np.float32:
+                raise InputError(
+                    f"profiles of task {show(name)}: expected float32 [N, P, 1 or 2] with P of at most {self.length}, found "
+                    f"{profile.dtype} {list(profile.shape)}"
+                )
+            if name not in names or (self.length - width) % 2:
+                raise InputError(
+                    f"profiles of {show(name)}: expected a task, and a window in the middle of {self.length} bases, found "
+                    f"{width} bases"
+                )
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -119,6 +139,7 @@ class Dataset:
             ids=self.ids[rows],
             regions=None if self.regions is None else self.regions.take(rows),
             inputs={k: v[rows] for k, v in self.inputs.items()},
+            profiles={k: v[rows] for k, v in self.profiles.items()},
             weights=None if self.weights is None else self.weights[rows],
         )
 
@@ -139,7 +160,13 @@ class Dataset:
 def seen_columns(data: Dataset) -> dict[str, np.ndarray]:
     """Returns what a model can see of a data set, by the names that digests and records use."""
     result = {"codes": data.codes, "targets": data.targets} | {f"inputs/{k}": v for k, v in data.inputs.items()}
+    result |= profile_columns(data.profiles)
     return result if data.weights is None else result | {"weight": data.weights}
+
+
+def profile_columns(profiles: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns base-resolution targets by their names in batches, digests and records."""
+    return {PROFILE + task: profile for task, profile in profiles.items()}
 
 
 def task_salt(tasks: Sequence[Task]) -> str:
@@ -161,6 +188,8 @@ def concatenate(parts: list[Dataset]) -> Dataset:
             )
         if other.tasks != first.tasks or other.input_specs != first.input_specs:
             raise InputError("parts of one data set have different tasks or inputs")
+        if {k: v.shape[1:] for k, v in other.profiles.items()} != {k: v.shape[1:] for k, v in first.profiles.items()}:
+            raise InputError("parts of one data set have different base-resolution targets")
     has_regions = all(p.regions is not None for p in parts)
     has_weights = all(p.weights is not None for p in parts)
     notes: dict[str, int] = {}
@@ -177,6 +206,7 @@ def concatenate(parts: list[Dataset]) -> Dataset:
         if has_regions
         else None,
         inputs={k: join([p.inputs[k] for p in parts]) for k in first.inputs},
+        profiles={k: join([p.profiles[k] for p in parts]) for k in first.profiles},
         weights=join([p.weights for p in parts if p.weights is not None]) if has_weights else None,
         notes=notes,
         specs=first.specs,

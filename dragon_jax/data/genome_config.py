@@ -6,6 +6,7 @@ import dataclasses
 from typing import Literal
 
 from dragon_jax.config import check_range
+from dragon_jax.data.counts import check_window
 from dragon_jax.data.dataset import Kind
 from dragon_jax.data.genome_inputs import InputConfig
 from dragon_jax.data.labels import LabelRule
@@ -23,6 +24,10 @@ class GenomeConfig(InputConfig):
         peaks: pattern of peak files (or signal) with `{task}` where the name of the task stands.
         tracks: table of files instead: columns task, path, and perhaps kind, assay, cell, contigs.
         files: paths by task instead.
+        counts: base-resolution counts to predict instead: by task, the bigWig of all counts, or those of the forward and
+            the reverse strand. Target is log(1 + total); what is counted where goes to `bpnet`, see `data.counts`.
+        counts_length: central bases whose counts are predicted; 0 = the whole window.
+        counts_margin: further bases on either side that are kept, so that `augment.shift` may move a window.
         kind: kind of the tasks, where the table does not say.
         missing_contigs: intervals on contigs that the genome lacks are refused or skipped with a count.
         chromosomes: use these contigs only; empty = all. exclude: but never these.
@@ -40,6 +45,9 @@ class GenomeConfig(InputConfig):
     peaks: str = ""
     tracks: str = ""
     files: dict[str, str] = dataclasses.field(default_factory=dict)
+    counts: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    counts_length: int = 0
+    counts_margin: int = 0
     kind: Kind = "binary"
     missing_contigs: Literal["refuse", "skip"] = "refuse"
     chromosomes: tuple[str, ...] = ()
@@ -56,8 +64,13 @@ class GenomeConfig(InputConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        if sum(map(bool, (self.peaks, self.tracks, self.files))) != 1:
-            raise ValueError("peaks, tracks, files: expected one of the three, found none or several")
+        if sum(map(bool, (self.peaks, self.tracks, self.files, self.counts))) != 1:
+            raise ValueError("peaks, tracks, files, counts: expected one of the four, found none or several")
+        for task, paths in self.counts.items():
+            if len(paths) not in (1, 2):
+                raise ValueError(f"counts: expected one bigWig, or two of task {task!r}, found {len(paths)}")
+        if self.counts:
+            check_window(self.profile_length(), self.counts_margin, self.length, ("counts_length", "counts_margin"))
         if (self.windows == "regions") != bool(self.regions):
             raise ValueError("regions: expected a BED file with windows='regions' and only there")
         check_range("length", self.length, 1, 100_000_000)
@@ -79,8 +92,12 @@ class GenomeConfig(InputConfig):
         """Returns the width of the labelled core in bases."""
         return self.label.core or (min(self.step(), self.length) if self.windows == "bins" else self.length)
 
+    def profile_length(self) -> int:
+        """Returns the number of bases whose counts are predicted."""
+        return self.counts_length or self.length
+
     def track_list(self) -> list[Track]:
-        """Returns the tracks in the order of the tasks."""
+        """Returns the tracks in the order of the tasks; none of base-resolution counts."""
         if self.peaks:
             return from_pattern(self.peaks, self.kind, self.contigs)
         if self.tracks:
@@ -90,5 +107,6 @@ class GenomeConfig(InputConfig):
     def paths(self) -> list[str]:
         """Returns every file that is read, once."""
         singles = [self.genome, self.sizes, self.tracks, self.regions, *self.blacklist]
-        found = [*singles, *(t.path for t in self.track_list()), *self.input_paths()]
+        counts = [path for paths in self.counts.values() for path in paths]
+        found = [*singles, *(t.path for t in self.track_list()), *self.input_paths(), *counts]
         return list(dict.fromkeys(path for path in found if path))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dragon_jax import dna
+from dragon_jax.data.counts import CountLabels
 from dragon_jax.data.dataset import Dataset, Task
 from dragon_jax.data.genome_config import GenomeConfig
 from dragon_jax.data.genome_inputs import GenomeInputs, open_signal
@@ -45,7 +46,7 @@ class Labelled:
         self.contigs = self._chosen()
         number = {name: i for i, name in enumerate(self.genome.contigs)}
         self._numbers = np.array([number[name] for name in self.contigs], np.int64)
-        self._makers: list[PeakLabels | SignalLabels] = []
+        self._makers: list[PeakLabels | SignalLabels | CountLabels] = []
         every: list[Intervals] = []
         for track in source.track_list():
             if track.is_signal:
@@ -54,6 +55,9 @@ class Labelled:
             peaks = self._read(track.path, track.contigs, points=True)
             every.append(Intervals(peaks.chrom, peaks.start, peaks.end, summit=peaks.centres()))
             self._makers.append(PeakLabels(track, peaks, self.contigs, source.label))
+        for task, paths in source.counts.items():
+            signals = [self._signal(path, source.contigs) for path in paths]
+            self._makers.append(CountLabels(task, paths, signals, source.profile_length(), source.counts_margin))
         self.peaks = concatenate(every) if every else _nothing()
         black = [self._read(path, source.contigs, points=False) for path in source.blacklist]
         self.blacklist = concatenate(black) if black else _nothing()
@@ -179,6 +183,7 @@ class Labelled:
             regions=regions,
             inputs=self.inputs(windows),
             specs=self.inputs.specs,
+            profiles={m.track.task: m.profile(windows) for m in self._makers if isinstance(m, CountLabels)},
         )
 
     def _chosen(self) -> dict[str, int]:

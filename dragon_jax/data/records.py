@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Int
 
 from dragon_jax.data.batches import Batch, columns
-from dragon_jax.data.dataset import Dataset, Regions, Task
+from dragon_jax.data.dataset import PROFILE, Dataset, Regions, Task
 from dragon_jax.data.input_spec import InputSpec
 from dragon_jax.errors import InputError, listing, show
 
@@ -28,7 +28,8 @@ DIGESTS = "digests.json"
 def record_columns(dataset: Dataset) -> dict[str, np.ndarray]:
     """Returns all columns of a data set under their names in a record."""
     built_in = ("codes", "targets", "weight")
-    result = {k if k in built_in else f"inputs/{k}": v for k, v in columns(dataset).items()} | {"id": dataset.ids}
+    own = {k: k if k in built_in or k.startswith(PROFILE) else f"inputs/{k}" for k in columns(dataset)}
+    result = {own[k]: v for k, v in columns(dataset).items()} | {"id": dataset.ids}
     if dataset.regions is not None:
         regions = dataset.regions
         result |= {"chrom": regions.chrom, "start": regions.start, "end": regions.end}
@@ -101,7 +102,7 @@ class TfdsSplit:
         Raises:
             InputError: a record cannot be read; names the damaged file.
         """
-        wanted = [k for k in self._layout if k in ("codes", "targets", "weight") or k.startswith("inputs/")]
+        wanted = [k for k in self._layout if k in ("codes", "targets", "weight") or k.startswith(("inputs/", PROFILE))]
         return {k.removeprefix("inputs/"): v for k, v in self._decode(rows, wanted).items()}
 
     def dataset(self) -> Dataset:
@@ -130,6 +131,7 @@ class TfdsSplit:
             regions=Regions(names["chrom"], out["start"], out["end"]) if "chrom" in names else None,
             inputs={k.removeprefix("inputs/"): v for k, v in out.items() if k.startswith("inputs/")},
             weights=out.get("weight"),
+            profiles={k.removeprefix(PROFILE): v for k, v in out.items() if k.startswith(PROFILE)},
             specs=self._specs,
         )
 

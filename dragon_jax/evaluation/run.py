@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ from dragon_jax.data.dataset import SPLITS, Dataset
 from dragon_jax.data.load import sequence_digest
 from dragon_jax.errors import InputError
 from dragon_jax.evaluation.evaluate import chosen_thresholds, evaluate_predictions
+from dragon_jax.evaluation.profiles import evaluate_profiles
 from dragon_jax.files import atomic_write
 from dragon_jax.runs.directory import RunDir, write_json
 from dragon_jax.runs.predictor import load
+from dragon_jax.runs.profile_predictor import ProfilePredictor
 from dragon_jax.runs.provenance import now
 from dragon_jax.runs.settings import parse
 
@@ -55,7 +58,12 @@ def evaluate_run(path: str | RunDir, split: str = "valid", data: Dataset | None 
     if predictor.length not in (None, data.length) or data.tasks != predictor.tasks:
         raise InputError(f"split {split!r} of {run} has other tasks or another length than the model")
     batch = settings.spec.train.eval_batch_size if settings.spec else 4096
-    predictions, raw = predictor.predict_both(data, batch)
+    scores: dict[str, np.ndarray] = {}
+    if isinstance(predictor, ProfilePredictor):
+        scores = predictor.scores(data, batch)
+        predictions = raw = predictor.values(scores["logits"])
+    else:
+        predictions, raw = predictor.predict_both(data, batch)
     before = run.results
     chosen = None
     if split != "valid" and "valid" in before:
@@ -73,6 +81,12 @@ def evaluate_run(path: str | RunDir, split: str = "valid", data: Dataset | None 
         seed=settings.seed,
         level=e.level,
     )
+    if isinstance(predictor, ProfilePredictor):
+        drawn = {"bootstrap": e.bootstrap, "seed": settings.seed, "level": e.level}
+        means = predictor.mean_profiles()
+        result["profiles"] = evaluate_profiles(
+            scores, data, means, width=predictor.width, joint=predictor.joint, **drawn
+        )
     result["evaluated"] = now()
     if split not in recorded:
         run.update(
@@ -83,12 +97,20 @@ def evaluate_run(path: str | RunDir, split: str = "valid", data: Dataset | None 
         run.update("provenance.json", test_opened=opened)
         result["times_opened"] = len(opened)
     if e.predictions:
-        _write_predictions(run, split, predictions, raw, data)
+        extra = {f"profile_{k}": scores[k].astype(np.float32) for k in ("nll", "jsd") if k in scores}
+        _write_predictions(run, split, predictions, raw, data, extra)
     write_json(run["results.json"], before | {split: result})
     return result
 
 
-def _write_predictions(run: RunDir, split: str, predictions: np.ndarray, raw: np.ndarray, data: Dataset) -> None:
+def _write_predictions(
+    run: RunDir,
+    split: str,
+    predictions: np.ndarray,
+    raw: np.ndarray,
+    data: Dataset,
+    extra: Mapping[str, np.ndarray],
+) -> None:
     run["predictions"].mkdir(exist_ok=True)
     with atomic_write(run["predictions"] / f"{split}.npz", binary=True) as out:
         np.savez(
@@ -99,4 +121,5 @@ def _write_predictions(run: RunDir, split: str, predictions: np.ndarray, raw: np
             ids=data.ids.astype(np.str_),
             tasks=np.array([t.name for t in data.tasks]),
             kinds=np.array([t.kind for t in data.tasks]),
+            **extra,  # pyright: ignore[reportArgumentType]
         )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -90,6 +90,10 @@ class ModelConfig:
         """Where the parameters hold the kernel `[W, 4, D]` of a convolution over one-hot DNA; empty = there is none."""
         return ()
 
+    def start(self, params: Mapping[str, Any], bias: np.ndarray) -> dict[str, Any]:
+        """Returns the parameters with the constant logits `[T]` that the head starts from."""
+        return {**params, "head": {**params["head"], "bias": jnp.asarray(bias)}}
+
     def receptive_field(self, length: int) -> int:
         """Returns how many bases one unit sees just before positions are pooled or flattened for good."""
         return length
@@ -148,6 +152,11 @@ def logit_of_mean_probability(a: Float[Array, "*N"], b: Float[Array, "*N"]) -> F
     yes = jnp.logaddexp(nn.log_sigmoid(a), nn.log_sigmoid(b))
     no = jnp.logaddexp(nn.log_sigmoid(-a), nn.log_sigmoid(-b))
     return yes - no
+
+
+def logits_of(outputs: Any) -> Array:
+    """Returns the logits `[B, T]` among the outputs of a network, which are these alone or a dictionary of heads."""
+    return outputs["logits"] if isinstance(outputs, Mapping) else outputs
 
 
 def other_strand(values: Array | np.ndarray, spec: InputSpec | None = None) -> Array | np.ndarray:

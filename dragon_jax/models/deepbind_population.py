@@ -93,8 +93,8 @@ def strongest(
 
 
 def _with_places(detectors: Any, codes: Any) -> Any:
-    # The barrier keeps XLA from working the convolution out again inside each reduction.
-    best, places = _best(lax.optimization_barrier(_responses(detectors, codes)))
+    # The barriers keep XLA from working convolution and places out again inside whatever reads them.
+    best, places = lax.optimization_barrier(_best(lax.optimization_barrier(_responses(detectors, codes))))
     return _by_strand(best, detectors), (_by_strand(places, detectors), detectors, codes)
 
 

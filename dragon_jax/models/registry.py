@@ -12,6 +12,7 @@ from dragon_jax.data.input_spec import InputSpec
 from dragon_jax.errors import InputError, nearest
 from dragon_jax.models.base import ModelConfig, StrandModel
 from dragon_jax.models.basset import BassetConfig
+from dragon_jax.models.bpnet import BPNetConfig, ProfileModel
 from dragon_jax.models.convnet import ConvNetConfig
 from dragon_jax.models.danq import DanQConfig
 from dragon_jax.models.deepbind import DeepBindConfig
@@ -19,6 +20,7 @@ from dragon_jax.models.deepsea import DeepSEAConfig
 from dragon_jax.models.deepstarr import DeepSTARRConfig
 from dragon_jax.models.dense import DenseConfig
 from dragon_jax.models.dilated import DilatedConfig
+from dragon_jax.models.dragonn_genome import DragonnGenomeConfig
 from dragon_jax.models.dragonn_rnn import DragonnRnnConfig
 from dragon_jax.models.factornet import FactorNetConfig
 from dragon_jax.models.hybrid import HybridConfig
@@ -30,12 +32,14 @@ MODELS: dict[str, type[ModelConfig]] = {
     "deepbind": DeepBindConfig,
     "hybrid": HybridConfig,
     "dilated": DilatedConfig,
+    "bpnet": BPNetConfig,
     "factornet": FactorNetConfig,
     "danq": DanQConfig,
     "dragonn_rnn": DragonnRnnConfig,
     "deepsea": DeepSEAConfig,
     "basset": BassetConfig,
     "deepstarr": DeepSTARRConfig,
+    "dragonn_genome": DragonnGenomeConfig,
     "transformer": TransformerConfig,
 }
 
@@ -59,11 +63,13 @@ def make_model(
     num_tasks: int,
     compute_dtype: str = "float32",
     specs: Mapping[str, InputSpec] | None = None,
-) -> StrandModel:
+) -> StrandModel | ProfileModel:
     """Returns the network with one output per task; parameters are float32 whatever the compute dtype.
 
     Args:
         specs: what the extra inputs are, by name; those that the network does not read do not matter.
     """
     read = {name: spec for name, spec in (specs or {}).items() if name in config.read_inputs}
+    if isinstance(config, BPNetConfig):
+        return ProfileModel(config, num_tasks, jnp.dtype(compute_dtype), read)
     return StrandModel(config, num_tasks, jnp.dtype(compute_dtype), read)

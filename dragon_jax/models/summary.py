@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from dragon_jax.models.base import StrandModel
+from dragon_jax.models.bpnet import ProfileModel
 
 
 def parameter_count(params: Any) -> int:
@@ -16,7 +17,7 @@ def parameter_count(params: Any) -> int:
     return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(params))
 
 
-def summarise_model(model: StrandModel, inputs: Mapping[str, np.ndarray]) -> str:
+def summarise_model(model: StrandModel | ProfileModel, inputs: Mapping[str, np.ndarray]) -> str:
     """Returns the summary as aligned text; nothing is computed, only shapes are followed.
 
     Args:

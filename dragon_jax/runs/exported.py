@@ -31,7 +31,8 @@ from dragon_jax.runs.settings import Settings, parse
 from dragon_jax.tensors import read_tensors, write_tensors
 from dragon_jax.training.balance import balanced_share
 from dragon_jax.training.checkpoints import file_digest, to_leaves
-from dragon_jax.training.losses import TaskStatistics, logit_shift, make_losses
+from dragon_jax.training.losses import TaskStatistics, logit_shift
+from dragon_jax.training.profile_losses import losses_for
 
 FORMAT = "dragon_jax exported model"
 VERSION = 1
@@ -138,7 +139,7 @@ def links(settings: Settings, outputs: Mapping[str, Any]) -> list[dict[str, Any]
     entries = outputs["tasks"]
     tasks = tuple(Task(t["name"], t["kind"]) for t in entries)
     stats = TaskStatistics(*(np.array([t[k] for t in entries], np.float64) for k in ("measured", "mean", "scale")))
-    losses = make_losses(tasks, stats, settings.spec.loss)
+    losses = losses_for(settings.model, tasks, stats, settings.spec.loss)
     shift = logit_shift(tasks, stats, losses, balanced_share(tasks, settings.spec.train))
     return [
         {"task": t.name, "link": _LINKS[t.kind], "shift": float(s), "center": float(c), "scale": float(k)}

@@ -14,10 +14,12 @@ import numpy as np
 from dragon_jax.config import differences, plain
 from dragon_jax.data.batches import RowSource
 from dragon_jax.data.builders import TfdsSource, open_stream
+from dragon_jax.data.counts import mean_profiles
 from dragon_jax.data.dataset import Dataset
 from dragon_jax.data.input_spec import refuse_not_finite
 from dragon_jax.data.load import Loaded
 from dragon_jax.data.records import TfdsSplit
+from dragon_jax.data.rows import MemoryRows
 from dragon_jax.errors import InputError, RunError, listing
 from dragon_jax.models.registry import make_model
 from dragon_jax.models.summary import summarise_model
@@ -29,6 +31,7 @@ from dragon_jax.training.calibration import Workplace
 from dragon_jax.training.checkpoints import Checkpoints
 from dragon_jax.training.devices import Devices
 from dragon_jax.training.losses import TaskStatistics, part_statistics
+from dragon_jax.training.profile_losses import check_profiles
 from dragon_jax.training.trainer import Stopped, Trainer, example
 
 
@@ -154,7 +157,7 @@ def _open(run: RunDir, raw: Mapping[str, Any], settings: Settings, loaded: Loade
     train = loaded.part("train")
     stats = part_statistics(train)
     write_json(run["model.json"], describe_outputs(train, stats, read_inputs(settings.model)))
-    jax_counts = settings.is_network or settings.trains_networks or settings.model.ON_DEVICE
+    jax_counts = settings.is_network or settings.model.ON_DEVICE
     record = provenance(Devices().describe() if jax_counts else "cpu (NumPy, scikit-learn)", settings.seed)
     record |= {"unseen_sequences": loaded.unseen}  # of the splits that stay closed; no label goes into it
     record |= {
@@ -188,6 +191,7 @@ def describe_data(loaded: Loaded) -> dict[str, Any]:
 def describe_outputs(train: Dataset | TfdsSplit, stats: TaskStatistics, read: Sequence[str]) -> dict[str, Any]:
     """Returns what a predictor must know of the training set; exact float64 values. `read` names the inputs it will read."""
     first = example(train)
+    profiles = mean_profiles(MemoryRows(train) if isinstance(train, Dataset) else train)
     return {
         "length": train.length,
         "inputs": {
@@ -199,6 +203,7 @@ def describe_outputs(train: Dataset | TfdsSplit, stats: TaskStatistics, read: Se
             {"name": t.name, "kind": t.kind, "measured": float(m), "mean": float(mean), "scale": float(scale)}
             for t, m, mean, scale in zip(train.tasks, stats.measured, stats.mean, stats.scale, strict=True)
         ],
+        **({"profiles": {task: mean.tolist() for task, mean in profiles.items()}} if profiles else {}),
     }
 
 
@@ -217,6 +222,8 @@ def _fit_network(
         raise InputError(
             f"model.strands: 'probability' averages probabilities, but {listing(other)} is no binary task. Use 'average'"
         )
+    check_profiles(settings.model, train, spec.augment.shift)
+    check_profiles(settings.model, valid, 0)
     read = read_inputs(settings.model)
     model = make_model(settings.model, len(train.tasks), spec.train.compute_dtype, train.input_specs)
     if isinstance(train, Dataset):
@@ -281,7 +288,7 @@ def _fit_baseline(
         return
     began = time.monotonic()
     place = {}
-    if settings.trains_networks:
+    if getattr(settings.model, "RESUMES", False):
         place = {"place": Workplace(run["calibration"], stop, lambda step: run.set_status("running", step))}
     model = settings.model.fit(loaded.parts["train"], loaded.parts["valid"], settings.seed, progress=say, **place)
     specs = loaded.parts["train"].input_specs

@@ -19,8 +19,9 @@ from dragon_jax.runs.settings import Settings, parse
 from dragon_jax.training.balance import balanced_share
 from dragon_jax.training.checkpoints import Checkpoints, restore, to_leaves
 from dragon_jax.training.devices import Devices
-from dragon_jax.training.losses import TaskStatistics, logit_shift, make_losses
+from dragon_jax.training.losses import TaskStatistics, logit_shift
 from dragon_jax.training.predict import LogitFunction
+from dragon_jax.training.profile_losses import losses_for
 from dragon_jax.training.trainer import best_variables
 
 # Strings, codes `[N, L]` or one-hot; codes `[L]` of each where a model takes any length.
@@ -59,7 +60,7 @@ class NetworkPredictor:
         self.length: int = outputs["length"]
         self.input_shapes, self.specs = _inputs_of(outputs["inputs"])
         stats = TaskStatistics(*(np.array([t[k] for t in outputs["tasks"]]) for k in ("measured", "mean", "scale")))
-        self._losses = make_losses(self.tasks, stats, spec.loss)
+        self._losses = losses_for(settings.model, self.tasks, stats, spec.loss)
         self._shift = logit_shift(self.tasks, stats, self._losses, balanced_share(self.tasks, spec.train))
         model = make_model(settings.model, len(self.tasks), spec.train.compute_dtype, self.specs)
         self._devices = Devices()
@@ -73,6 +74,11 @@ class NetworkPredictor:
 
     def logits(self, codes: np.ndarray, inputs: Mapping[str, np.ndarray], batch_size: int) -> np.ndarray:
         """Returns float32 `[N, T]` as the network gives them, class weights and balancing not yet taken out."""
+        self.check(codes, inputs)
+        return self._logits(self.variables, {"codes": codes, **inputs}, batch_size)
+
+    def check(self, codes: np.ndarray, inputs: Mapping[str, np.ndarray]) -> None:
+        """Raises InputError when sequences or inputs are not those that this network reads."""
         if codes.shape[1] != self.length:
             raise InputError(
                 f"sequences of {codes.shape[1]} bases: expected {self.length}, the length this model was trained on. Crop or pad them"
@@ -89,7 +95,6 @@ class NetworkPredictor:
                     f"input '{name}' of this model: expected the shape {[len(codes), *shape]}, found {list(found)}"
                 )
             refuse_not_finite(np.asarray(inputs[name]), f"input '{name}'")
-        return self._logits(self.variables, {"codes": codes, **inputs}, batch_size)
 
     def predict(
         self,
@@ -181,6 +186,10 @@ def load(run: str | RunDir, step: int | None = None) -> NetworkPredictor | Basel
     leaves = checkpoints.load(step)
     where = f"checkpoint {step} of {folder}"
     if settings.is_network:
+        if settings.model.name == "bpnet":
+            from dragon_jax.runs.profile_predictor import ProfilePredictor
+
+            return ProfilePredictor(settings, outputs, leaves, where)
         return NetworkPredictor(settings, outputs, leaves, where)
     tasks = tuple(Task(t["name"], t["kind"]) for t in outputs["tasks"])
     return BaselinePredictor(settings.model.from_state(tasks, outputs["length"], leaves))

@@ -51,11 +51,6 @@ class Settings:
         return isinstance(self.model, ModelConfig)
 
     @property
-    def trains_networks(self) -> bool:
-        """Whether networks are trained, be it in the course of a fit: it runs on the devices, for long, and can be resumed."""
-        return self.is_network or getattr(self.model, "TRAINS_NETWORKS", False)
-
-    @property
     def data(self) -> DataConfig:
         """The data. Raises InputError where the model was imported without any."""
         if self.data_section is None:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, UInt8
 
 from dragon_jax import dna
+from dragon_jax.data.dataset import PROFILE
 from dragon_jax.data.input_spec import InputSpec, default_spec
 from dragon_jax.models.base import other_strand
 from dragon_jax.sections import AugmentConfig
@@ -40,7 +41,8 @@ def augment(
     """Returns the inputs of a batch (codes `[B, L]` and extra inputs `[B, ...]`), changed as the config says.
 
     Signals follow the bases: they are turned with the strand, their paired tracks changing places, and shifted with
-    zeros coming in. Vectors stay as they are.
+    zeros coming in. Vectors stay as they are. Base-resolution targets `profile:TASK` follow the bases too: their strands
+    change places, and NaN comes in, because what lies outside was not measured.
 
     Args:
         specs: what the extra inputs are, by name; see `data.input_spec`.
@@ -52,14 +54,18 @@ def augment(
     if config.reverse_complement:
         turn = jax.random.bernoulli(strand_key, config.reverse_complement, (codes.shape[0],))
         for name, value in out.items():
-            other = dna.reverse_complement(value) if name == "codes" else other_strand(value, known[name])
+            if name.startswith(PROFILE):
+                other = value[:, ::-1, ::-1]
+            else:
+                other = dna.reverse_complement(value) if name == "codes" else other_strand(value, known[name])
             out[name] = jnp.where(turn.reshape((-1,) + (1,) * (value.ndim - 1)), other, value)
     if config.shift:
         by = jax.random.randint(shift_key, (codes.shape[0],), -config.shift, config.shift + 1)
         out["codes"] = shift_rows(out["codes"], by, config.shift, dna.UNKNOWN)
         for name, spec in known.items():
             if spec.kind == "signal":
-                out[name] = shift_rows(out[name], by, config.shift, 0)
+                outside = float("nan") if name.startswith(PROFILE) else 0
+                out[name] = shift_rows(out[name], by, config.shift, outside)
     if config.mutate:
         out["codes"] = mutate(out["codes"], config.mutate, mutate_key)
     return out

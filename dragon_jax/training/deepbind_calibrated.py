@@ -21,6 +21,7 @@ from dragon_jax.config import check_range
 from dragon_jax.data.dataset import Dataset, Task
 from dragon_jax.errors import InputError, listing
 from dragon_jax.models.base import StrandModel
+from dragon_jax.models.bpnet import ProfileModel
 from dragon_jax.models.deepbind_files import DeepBindParameters
 from dragon_jax.models.deepbind_network import to_network
 from dragon_jax.models.registry import make_model
@@ -48,7 +49,8 @@ class DeepBindCalibratedConfig:
         ranges: from where settings are drawn.
     """
 
-    TRAINS_NETWORKS: ClassVar[bool] = True  # `fit` takes a `Workplace` and can be resumed
+    ON_DEVICE: ClassVar[bool] = True
+    RESUMES: ClassVar[bool] = True  # `fit` takes a `Workplace` and goes on where it was
 
     name: str = "deepbind_calibrated"
     detectors: int = 16
@@ -168,7 +170,7 @@ class DeepBindCalibratedModel:
     origin: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
-    def network(self) -> tuple[StrandModel, dict[str, Any]]:
+    def network(self) -> tuple[StrandModel | ProfileModel, dict[str, Any]]:
         """The network and its variables, as for model `deepbind`."""
         config, variables = to_network(self.parameters)
         return make_model(config, 1), variables

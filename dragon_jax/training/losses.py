@@ -7,7 +7,8 @@ Poisson negative log-likelihood of a log rate (without the constant `log y!`).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -98,9 +99,17 @@ class TaskLosses:
         return jnp.where(measured, loss, 0.0), measured
 
     def sums(
-        self, logits: Float[Array, "B T"], targets: Float32[Array, "B T"], weight: Float32[Array, " B"] | None = None
+        self,
+        logits: Any,
+        targets: Float32[Array, "B T"],
+        weight: Float32[Array, " B"] | None = None,
+        profiles: Mapping[str, Array] | None = None,
     ) -> tuple[Float[Array, " T"], Float[Array, " T"]]:
-        """Returns numerator and denominator of each task's mean loss over measured examples."""
+        """Returns numerator and denominator of each task's mean loss over measured examples.
+
+        Args:
+            logits: `[B, T]`. profiles: counts base by base; only `ProfileLosses` reads them.
+        """
         loss, measured = self.elements(logits, targets)
         mask = measured.astype(jnp.float32) if weight is None else measured * weight[:, None]
         return (loss * mask).sum(0), mask.sum(0)
@@ -144,13 +153,15 @@ def make_losses(tasks: Sequence[Task], stats: TaskStatistics, config: LossConfig
 
 
 def head_bias(tasks: Sequence[Task], stats: TaskStatistics, losses: TaskLosses) -> np.ndarray:
-    """Returns float32 `[T]`, the constant logit that fits the training set best: log-odds, 0 for standardised values, log mean."""
+    """Returns float32 `[T]`, the constant logit that fits the training set best: log-odds, mean of the values as they enter
+    the loss (0 where they are standardised), log mean."""
     kinds = np.array([t.kind for t in tasks])
     floor = 0.5 / np.maximum(stats.measured, 1)
     share = np.clip(stats.mean, floor, 1 - floor)
     odds = np.log(share / (1 - share)) + np.log(losses.positive.astype(np.float64) / losses.negative)
     rate = np.log(np.maximum(stats.mean, floor))
-    return np.where(kinds == "binary", odds, np.where(kinds == "count", rate, 0.0)).astype(np.float32)
+    real = np.where(kinds == "real", (stats.mean.astype(np.float32) - losses.center) / losses.scale, 0.0)
+    return np.where(kinds == "binary", odds, np.where(kinds == "count", rate, real)).astype(np.float32)
 
 
 def logit_shift(

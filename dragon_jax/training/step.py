@@ -15,7 +15,9 @@ import numpy as np
 import optax
 from flax import struct
 
-from dragon_jax.models.base import StrandModel
+from dragon_jax.data.dataset import PROFILE
+from dragon_jax.models.base import StrandModel, logits_of
+from dragon_jax.models.bpnet import ProfileModel
 from dragon_jax.sections import AugmentConfig, OptimConfig
 from dragon_jax.training.augment import augment
 from dragon_jax.training.losses import TaskLosses
@@ -57,7 +59,7 @@ def zero_sums(num_tasks: int) -> dict[str, jax.Array]:
 
 
 def init_state(
-    model: StrandModel,
+    model: StrandModel | ProfileModel,
     inputs: dict[str, np.ndarray],
     bias: np.ndarray,
     tx: optax.GradientTransformation,
@@ -68,10 +70,7 @@ def init_state(
     """Returns the state at step 0. `inputs` is any batch of one example; `bias` `[T]` starts the head's bias."""
     key = jax.random.key(seed)
     variables = jax.jit(lambda k, x: model.init(k, x, train=False))(jax.random.fold_in(key, 0), inputs)
-    params = dict(variables["params"])
-    head = dict(params["head"])
-    head["bias"] = jnp.asarray(bias)
-    params["head"] = head
+    params = model.config.start(variables["params"], bias)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
@@ -86,7 +85,7 @@ def init_state(
 
 
 def make_train_step(
-    model: StrandModel,
+    model: StrandModel | ProfileModel,
     losses: TaskLosses,
     weighting: Weighting,
     tx: optax.GradientTransformation,
@@ -122,17 +121,19 @@ def make_train_step(
         dropout_key, augment_key = jax.random.split(jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step))
         inputs = {k: v for k, v in batch.items() if k not in NOT_INPUTS}
         inputs = augment(inputs, augmentation, augment_key, model.specs)
+        # Base-resolution targets are turned and shifted with the sequence, and are no inputs.
+        profiles = {k: inputs.pop(k) for k in list(inputs) if k.startswith(PROFILE)}
 
         def objective(params):
             trunk, heads, changed = run(params, state.model_state, inputs, dropout_key, not weighting.literal)
-            total, measured = losses.sums(trunk, batch["targets"], batch.get("weight"))
+            total, measured = losses.sums(trunk, batch["targets"], batch.get("weight"), profiles)
             per_task = total / jnp.where(measured > 0, measured, 1.0)
             # A method sees losses and counts of the whole batch, whatever the number of devices.
             aux = Aux(measured, state.step)
             weights, new_weighting = weighting.apply(state.weighting, jax.lax.stop_gradient(per_task), aux)
             value = (weights * per_task).mean()
             if not weighting.literal:
-                own, _ = losses.sums(heads, batch["targets"], batch.get("weight"))
+                own, _ = losses.sums(heads, batch["targets"], batch.get("weight"), profiles)
                 value = value + (own / jnp.where(measured > 0, measured, 1.0)).mean()
             if optim.l1 or optim.l2:
                 kernels = [x for p, x in jax.tree_util.tree_leaves_with_path(params) if is_kernel(p, x)]
@@ -177,11 +178,11 @@ def make_train_step(
     return train_step
 
 
-def make_predict_step(model: StrandModel) -> Callable[[PyTree, dict[str, Any]], jax.Array]:
+def make_predict_step(model: StrandModel | ProfileModel) -> Callable[[PyTree, dict[str, Any]], jax.Array]:
     """Builds `predict_step(variables, inputs) -> logits float32 [B, T]`; the caller jits it."""
 
     def predict_step(variables: PyTree, inputs: dict[str, Any]) -> Any:
-        return model.apply(variables, inputs, train=False)
+        return logits_of(model.apply(variables, inputs, train=False))
 
     return predict_step
 

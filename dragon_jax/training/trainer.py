@@ -19,6 +19,7 @@ from dragon_jax.data.dataset import Dataset
 from dragon_jax.data.records import TfdsSplit
 from dragon_jax.errors import InputError, RunError, listing
 from dragon_jax.models.base import StrandModel
+from dragon_jax.models.bpnet import ProfileModel
 from dragon_jax.sections import AugmentConfig, LossConfig, OptimConfig, TrainConfig, WeightingConfig
 from dragon_jax.training import motif_start
 from dragon_jax.training.balance import balanced_share, make_order
@@ -26,9 +27,11 @@ from dragon_jax.training.checkpoints import Checkpoints, nest, restore
 from dragon_jax.training.devices import Devices
 from dragon_jax.training.early import EarlyStop
 from dragon_jax.training.logs import MetricsLog, Progress
-from dragon_jax.training.losses import TaskLosses, TaskStatistics, head_bias, logit_shift, make_losses, plain_loss
+from dragon_jax.training.losses import TaskLosses, TaskStatistics, head_bias, logit_shift, plain_loss
 from dragon_jax.training.optimizers import make_optimizer
 from dragon_jax.training.predict import LogitFunction
+from dragon_jax.training.profile_losses import ProfileLosses, losses_for
+from dragon_jax.training.profile_scores import ProfileScores
 from dragon_jax.training.step import TrainState, evaluation_variables, init_state, make_train_step, zero_sums
 from dragon_jax.training.weighting import make_weighting
 
@@ -85,7 +88,7 @@ class Trainer:
     def __init__(
         self,
         spec: TrainSpec,
-        model: StrandModel,
+        model: StrandModel | ProfileModel,
         train: Dataset | TfdsSplit,
         valid: Dataset,
         stats: TaskStatistics,
@@ -114,7 +117,7 @@ class Trainer:
                 f"train.monitor: expected one of {', '.join(fitting)} for tasks of kind {listing(sorted(set(self.kinds)))}, "
                 f"found {spec.train.monitor!r}"
             )
-        self.losses: TaskLosses = make_losses(train.tasks, stats, spec.loss)
+        self.losses: TaskLosses = losses_for(model.config, train.tasks, stats, spec.loss)
         self.weighting = make_weighting(spec.weighting, self.names)
         self.order = make_order(train, spec.train, spec.seed)
         self.total = spec.train.steps or max(1, round(spec.train.epochs * self.order.n / spec.train.batch_size))
@@ -122,6 +125,9 @@ class Trainer:
         self.tx = make_optimizer(spec.optim, self.total)
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self.logits = LogitFunction(model, self.devices)
+        self.scores = None
+        if isinstance(model, ProfileModel) and isinstance(self.losses, ProfileLosses):
+            self.scores = ProfileScores(model, self.losses, self.devices)
         self.early = EarlyStop.of(spec.train)
         self.shift = logit_shift(train.tasks, stats, self.losses, balanced_share(train.tasks, spec.train))
         self._bias = head_bias(train.tasks, stats, self.losses)
@@ -297,9 +303,13 @@ class Trainer:
 
         The loss is the plain one (no class weights, no smoothing), so that runs with different losses can be compared.
         """
-        logits = self.predict_logits(variables, data)
+        if self.scores is not None:
+            scored = self.scores(variables, data, self.spec.train.eval_batch_size)
+            logits, per_loss = scored["logits"], np.array([mean(column) for column in scored["loss"].T])
+        else:
+            logits = self.predict_logits(variables, data)
+            per_loss = plain_loss(self.losses, logits.astype(np.float64) - self.shift, data.targets)
         values = self.losses.values(logits, shift=self.shift)
-        per_loss = plain_loss(self.losses, logits.astype(np.float64) - self.shift, data.targets)
         per_metric = metrics.quick_metrics(values, data.targets, self.kinds)
         summary = metrics.summarise(per_metric)
         tasks = {

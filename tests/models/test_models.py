@@ -21,6 +21,7 @@ SMALL = {
     "deepsea": {"filters": (6, 8), "widths": (8, 4), "pools": (4, 1), "conv_dropout": (0.2, 0.5), "dense": (9,)},
     "basset": {"filters": (6, 5), "widths": (7, 5), "pools": (3, 2), "dense": (8, 7)},
     "deepstarr": {"filters": (6, 5), "widths": (7, 3), "pools": (2, 2), "dense": (8, 7)},
+    "dragonn_genome": {"filters": (6, 5), "widths": (7, 3), "pools": (1, 9), "dense": (8,)},
     "transformer": {"filters": 6, "width": 7, "dim": 8, "heads": 2, "hidden": 9, "blocks": 1},
 }
 
@@ -60,6 +61,7 @@ def test_parameter_counts_are_the_published_ones(raw, length, count):
         ({"name": "deepsea", "dense": (919,), "floor": 0.0}, 1000, 919, 52_532_319, 0),  # selene's
         ({"name": "basset"}, 600, 164, 4_135_064, 5_400),
         ({"name": "deepstarr"}, 249, 2, 622_722, 2_016),
+        ({"name": "dragonn_genome"}, 1000, 1, 136_151, 400),
     ],
 )
 def test_the_large_networks_have_the_published_counts(raw, length, tasks, count, statistics):
@@ -88,9 +90,10 @@ def test_every_activation_gives_finite_logits_and_gradients(name, activation):
 
 
 @pytest.mark.parametrize("strands", ["average", "probability", "maximum", "shared"])
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", sorted(set(MODELS) - {"bpnet"}))  # which has more outputs, see test_bpnet
 def test_both_strands_give_the_same_logits(name, strands):
-    raw = {"name": name, "strands": strands, "train_strands": "same", **SMALL.get(name, {})}
+    few = SMALL | {"dilated": {"filters": 6, "layers": 2}}
+    raw = {"name": name, "strands": strands, "train_strands": "same", **few.get(name, {})}
     if name in ("deepbind", "hybrid", "factornet", "danq") and strands == "shared":
         with pytest.raises(InputError, match="shared"):
             model_config(raw)

@@ -9,7 +9,7 @@ import dragon_jax
 from dragon_jax import dna
 from dragon_jax.config import plain
 from dragon_jax.errors import InputError
-from dragon_jax.models.deepbind_files import read_deepbind, write_deepbind
+from dragon_jax.models.deepbind_files import read_deepbind
 from dragon_jax.models.deepbind_windows import score_windows
 from dragon_jax.runs.predictor import BaselinePredictor
 from dragon_jax.training.checkpoints import Checkpoints
@@ -52,9 +52,12 @@ def test_a_run_stopped_in_the_calibration_goes_on_and_is_a_run_like_any_other(tm
     assert isinstance(predictor, BaselinePredictor)
     sequences = ["".join(np.random.default_rng(i).choice(list("ACGTN"), 30)) for i in range(9)]
     raw = predictor.predict(sequences, raw=True)
-    write_deepbind(tmp_path / "p.txt", predictor.model.parameters)
+    dragon_jax.export(run.path, tmp_path / "p.txt", format="deepbind")
     exported = score_windows(read_deepbind(tmp_path / "p.txt"), dna.encode_many(sequences), "whole")
     np.testing.assert_allclose(raw[:, 0], exported, atol=1e-5)
+    dragon_jax.export(run.path, tmp_path / "exported")
+    again = dragon_jax.import_weights("exported", tmp_path / "exported", tmp_path / "imported", say=lambda line: None)
+    np.testing.assert_array_equal(dragon_jax.load(again.path).predict(sequences, raw=True), raw)
     assert dragon_jax.evaluate(run.path, "test")["times_opened"] == 1
 
 

@@ -1,6 +1,8 @@
 """Signal and metadata all the way: labels that depend on nothing else are learned, and the command predicts the same."""
 
 import dataclasses
+import json
+import shutil
 from typing import Any
 
 import flax.linen as nn
@@ -12,6 +14,7 @@ import pytest
 import dragon_jax
 from dragon_jax import cli, dna
 from dragon_jax.data.checkup import check_config, check_folder
+from dragon_jax.data.input_spec import InputSpec
 from dragon_jax.data.prepare import prepare
 from dragon_jax.errors import InputError
 from dragon_jax.models.base import ModelConfig
@@ -277,3 +280,17 @@ def test_prepared_folders_of_two_cell_types_join(folder, tmp_path):
     c.data.source.more = (str(prepare(other, tmp_path, name="y", say=lambda line: None).path),)
     with pytest.raises(InputError, match=r"split 'train' of .* does not go with that of .*: expected the same length"):
         parse(c.to_dict()).data.load(0)
+
+
+def test_a_run_of_an_older_release_says_shapes_alone(run, tmp_path):
+    """Its `model.json` held the shape of a row; what has two axes was a signal, whose tracks had no names."""
+    copy = tmp_path / "run"
+    shutil.copytree(run.path, copy)
+    record = json.loads((copy / "model.json").read_text())
+    record["inputs"] = {name: own["shape"] for name, own in record["inputs"].items()}
+    (copy / "model.json").write_text(json.dumps(record))
+    model = dragon_jax.load(copy)
+    assert model.specs == {"signal": InputSpec("signal"), "metadata": InputSpec("vector")}
+    data = parse(run.config).data.load(0).parts["valid"]
+    saved = np.load(run["predictions"] / "valid.npz")["predictions"]
+    np.testing.assert_allclose(model.predict(data.codes, inputs=data.inputs), saved, atol=1e-6)
