@@ -139,8 +139,9 @@ def import_weights(
     """Makes a run directory of published weights: it predicts, and with data it is evaluated, like any other.
 
     Args:
-        family: `deepbind`, the parameter files of the released DeepBind models; `lsgkm`, a model file of LS-GKM; `exported`,
-            a folder of `export`; see `runs.imports.FAMILIES`.
+        family: `deepbind`, the parameter files of the released DeepBind models; `lsgkm`, a model file of LS-GKM;
+            `factornet`, the folder or HDF5 file of a released FactorNet model; `dragonn`, weights of
+            DragoNN with their layers beside them; `exported`, a folder of `export`; all in `runs.imports.FAMILIES`.
         file: the weights. workdir: new run directory.
         config: a config of any model; its parts `data`, `evaluate` and `seed` become those of the run, which is evaluated on
             valid at once. None = without data.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import math
 import os
 import signal
 import sys
@@ -44,19 +45,43 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("run", help="run directory")
     p.add_argument("--split", default="valid", choices=("train", "valid", "test"))
 
-    p = verb("predict", "Score sequences with a run: a TSV with one row per sequence, in input order.")
+    p = verb("predict", "Score sequences or regions with a run: a TSV with one row for each, in input order.")
     p.add_argument("run", help="run directory")
-    p.add_argument("sequences", help="FASTA, TSV or CSV with sequences, plain or gz; - reads standard input")
+    p.add_argument(
+        "sequences",
+        help="FASTA, TSV or CSV with sequences, plain or gz (- reads standard input), or a BED file with regions",
+    )
     p.add_argument("--out", default="-", help="TSV to write; - (default) is standard output")
     p.add_argument("--raw", action="store_true", help="logit, value or log rate instead of probability, value or rate")
     p.add_argument("--tasks", help="comma-separated names of the tasks wanted (default: all)")
     p.add_argument(
-        "--format", choices=("fasta", "tsv", "csv", "text"), help="format of the input, where it cannot be told"
+        "--format", choices=("fasta", "tsv", "csv", "lines", "bed"), help="format of the input, where it cannot be told"
     )
     p.add_argument("--sequence-column", help="name of the column with sequences in a table")
     p.add_argument("--id-column", help="name of the column with names in a table")
     p.add_argument(
         "--fit", default="refuse", help="what to do with other lengths: refuse, or crop and pad, e.g. fit_centre"
+    )
+    p.add_argument(
+        "--inputs", help="with sequences: NPZ or HDF5 file with the signal and metadata that the model reads"
+    )
+    p.add_argument("--genome", help="with regions: FASTA of the genome (default: that of the run)")
+    p.add_argument(
+        "--signal", action="append", default=[], metavar="NAME=FILE,...",
+        help="with regions: files of a signal, one for each track (default: those of the run); may be repeated",
+    )  # fmt: skip
+    p.add_argument(
+        "--annotation", action="append", default=[], metavar="NAME=FILE",
+        help="with regions: BED file of a column of 'metadata' (default: that of the run); may be repeated",
+    )  # fmt: skip
+    p.add_argument(
+        "--metadata", action="append", default=[], metavar="NAME=NUMBER",
+        help="with regions: number of a column of 'metadata' (default: that of the run); may be repeated",
+    )  # fmt: skip
+    p.add_argument(
+        "--core",
+        type=positive,
+        help="with regions: middle bases that annotations are looked up for (default: as in the run)",
     )
     p.add_argument("--step", type=int, help="use the checkpoint of this step instead of the best one")
     p.add_argument("--batch-size", type=positive, default=1024, help="sequences per step (default 1024)")
@@ -92,8 +117,8 @@ def _parser() -> argparse.ArgumentParser:
 
     p = verb("import", "Make a run of published weights: it predicts and evaluates like any other.")
     p.add_argument(
-        "family", help="deepbind: parameter file of a released DeepBind model; lsgkm: model file of LS-GKM; exported: folder of "
-        "'dragon export'"
+        "family", help="deepbind: parameter file of a released DeepBind model; lsgkm: model file of LS-GKM; factornet: folder or "
+        "HDF5 file of a released FactorNet model; dragonn: weights of DragoNN; exported: folder of 'dragon export'"
     )  # fmt: skip
     p.add_argument("file", help="the weights: a file, or a folder")
     p.add_argument("--workdir", required=True, help="run directory, new")
@@ -137,6 +162,28 @@ def positive(text: str) -> int:
     return value
 
 
+def pairs(given: Sequence[str], flag: str) -> dict[str, str]:
+    """NAME=VALUE by name. Raises InputError for anything else, and for a name that comes twice."""
+    result: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value) or name in result:
+            raise InputError(f"{flag} {text}: expected NAME=VALUE, each name once")
+        result[name] = value
+    return result
+
+
+def number(text: str, flag: str) -> float:
+    """A finite number. Raises InputError for anything else."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"{flag}: expected a finite number, found '{text}'")
+    return value
+
+
 def _train(args: argparse.Namespace) -> int:
     from dragon_jax import api
     from dragon_jax.config_flags import load_config
@@ -162,23 +209,50 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _predict(args: argparse.Namespace) -> int:
     from dragon_jax import api
-    from dragon_jax.scoring import score_file
+    from dragon_jax.data.region_stream import is_regions
+    from dragon_jax.scoring import score_file, score_regions
 
+    of_regions = {f"--{k}": getattr(args, k) for k in ("genome", "signal", "annotation", "metadata", "core")}
+    of_sequences = {"--inputs": args.inputs, "--sequence-column": args.sequence_column, "--id-column": args.id_column}
+    of_sequences["--fit"] = "" if args.fit == "refuse" else args.fit
+    bed = args.format == "bed" or (args.format is None and is_regions(args.sequences))
+    if wrong := [flag for flag, value in (of_sequences if bed else of_regions).items() if value]:
+        kind, other = ("regions", "sequences") if bed else ("sequences", "regions")
+        raise InputError(
+            f"{wrong[0]} belongs to {other}, found {kind} in {args.sequences}. Leave it out, or set --format"
+        )
     predictor = api.load(args.run, args.step)
-    count = score_file(
-        predictor,
-        args.sequences,
-        args.out,
-        raw=args.raw,
-        tasks=args.tasks.split(",") if args.tasks else None,
-        format=args.format,
-        sequence_column=args.sequence_column,
-        id_column=args.id_column,
-        fit=args.fit,
-        batch_size=args.batch_size,
-    )
+    common = {"raw": args.raw, "tasks": args.tasks.split(",") if args.tasks else None, "batch_size": args.batch_size}
+    if bed:
+        from dragon_jax.runs.directory import RunDir
+        from dragon_jax.runs.region_inputs import region_inputs
+
+        made_of = region_inputs(
+            RunDir(args.run),
+            predictor.specs,
+            predictor.length,
+            genome=args.genome,
+            signals={name: value.split(",") for name, value in pairs(args.signal, "--signal").items()},
+            annotations=pairs(args.annotation, "--annotation"),
+            core=args.core,
+            metadata={k: number(v, f"--metadata {k}") for k, v in pairs(args.metadata, "--metadata").items()},
+        )
+        say = lambda line: print(line, file=sys.stderr)  # noqa: E731
+        count = score_regions(predictor, args.sequences, args.out, made_of, say=say, **common)
+    else:
+        count = score_file(
+            predictor,
+            args.sequences,
+            args.out,
+            format=None if args.format == "bed" else args.format,
+            sequence_column=args.sequence_column,
+            id_column=args.id_column,
+            fit=args.fit,
+            inputs=args.inputs,
+            **common,
+        )
     if args.out != "-":
-        print(f"{count:,} sequences scored: {args.out}", file=sys.stderr)
+        print(f"{count:,} {'regions' if bed else 'sequences'} scored: {args.out}", file=sys.stderr)
     return 0
 
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any
 
 import numpy as np
 
+from dragon_jax.data.input_file import InputFile
 from dragon_jax.data.lengths import Fit
+from dragon_jax.data.region_stream import stream_regions
 from dragon_jax.data.stream import Format, stream_sequences
 from dragon_jax.errors import InputError, listing, nearest
 from dragon_jax.files import atomic_write
-from dragon_jax.runs.predictor import Predictor
+from dragon_jax.runs.model_inputs import wanted
+from dragon_jax.runs.predictor import BaselinePredictor, NetworkPredictor, Predictor
+from dragon_jax.runs.region_inputs import RegionInputs
+
+Piece = tuple[list[str], Any, dict[str, np.ndarray]]
 
 
 def score_file(
@@ -28,22 +34,34 @@ def score_file(
     id_column: str | None = None,
     fit: Fit = "refuse",
     batch_size: int = 1024,
+    inputs: str | None = None,
 ) -> int:
     """Writes a TSV: `id`, then one column per task with the full float32 precision; returns the number of rows.
 
     A file appears under its name only when it is complete; on standard output rows appear as they are ready.
 
+    Args:
+        inputs: NPZ or HDF5 file with the further inputs that the model reads, see `data.input_file`.
+
     Raises:
-        InputError: unknown tasks, or a record that cannot be read (its name and line are said).
+        InputError: unknown tasks, inputs that are missing or do not fit, or a record that cannot be read (its name and
+            line are said).
     """
-    names = [t.name for t in predictor.tasks]
-    if unknown := [t for t in tasks or () if t not in names]:
-        raise InputError(
-            f"--tasks: no task called {listing(unknown)}{nearest(unknown[0], names)} (tasks: {listing(names)})"
-        )
-    columns = [names.index(t) for t in tasks] if tasks else list(range(len(names)))
+    columns = _columns(predictor, tasks)
     if predictor.length is None and fit != "refuse":
         raise InputError(f"--fit={fit}: this model scores sequences of any length as they are. Leave --fit out")
+    specs = getattr(predictor, "specs", {})
+    if inputs and not specs:
+        raise InputError(f"--inputs={inputs}: this model reads nothing but the sequence. Leave --inputs out")
+    if specs and not inputs:
+        raise InputError(
+            f"this model reads {listing(specs)} besides the sequence, found none. Give {wanted(list(specs))}"
+        )
+    if inputs and fit != "refuse" and any(spec.kind == "signal" for spec in specs.values()):
+        raise InputError(
+            f"--fit={fit}: signals are not cropped or padded with the sequences. Cut both to {predictor.length} bases"
+        )
+    extra = InputFile(inputs, specs, predictor.input_shapes) if inputs else None  # pyright: ignore[reportAttributeAccessIssue]
     chunks = stream_sequences(
         source,
         format=format,
@@ -55,11 +73,63 @@ def score_file(
         ragged=predictor.length is None,
         shortest=getattr(predictor, "shortest", 1),
     )
+
+    def pieces() -> Iterator[Piece]:
+        start = 0
+        for ids, codes in chunks:
+            yield ids, codes, extra.take(ids, start) if extra else {}
+            start += len(ids)
+        if extra:
+            extra.finish(start)
+
+    return _write(predictor, pieces(), out, columns, raw, batch_size)
+
+
+def score_regions(
+    predictor: NetworkPredictor | BaselinePredictor,
+    regions: str,
+    out: str,
+    made_of: RegionInputs,
+    *,
+    raw: bool = False,
+    tasks: Sequence[str] | None = None,
+    batch_size: int = 1024,
+    say: Callable[[str], None] = lambda line: None,
+) -> int:
+    """Writes the same TSV for the windows around the regions of a BED file; returns the number of rows.
+
+    Args:
+        made_of: genome and files, see `runs.region_inputs`. say: takes lines about what was put in order.
+
+    Raises:
+        InputError: unknown tasks, a file that cannot be read, a contig that the genome lacks.
+    """
+    columns = _columns(predictor, tasks)
+    pieces = stream_regions(
+        regions, made_of.source, made_of.length, made_of.core, predictor.specs, max(batch_size, 4096), say
+    )
+    return _write(predictor, pieces, out, columns, raw, batch_size)
+
+
+def _columns(predictor: Predictor, tasks: Sequence[str] | None) -> list[int]:
+    """Columns of the tasks that are wanted."""
+    names = [t.name for t in predictor.tasks]
+    if unknown := [t for t in tasks or () if t not in names]:
+        raise InputError(
+            f"--tasks: no task called {listing(unknown)}{nearest(unknown[0], names)} (tasks: {listing(names)})"
+        )
+    return [names.index(t) for t in tasks] if tasks else list(range(len(names)))
+
+
+def _write(
+    predictor: Predictor, pieces: Iterable[Piece], out: str, columns: list[int], raw: bool, batch_size: int
+) -> int:
     count = 0
     with _open(out) as file:
-        file.write("\t".join(["id", *(_cell(names[c]) for c in columns)]) + "\n")
-        for ids, codes in chunks:
-            values = predictor.predict(codes, raw=raw, batch_size=batch_size)[:, columns]
+        file.write("\t".join(["id", *(_cell(predictor.tasks[c].name) for c in columns)]) + "\n")
+        for ids, codes, inputs in pieces:
+            more: dict[str, Any] = {"inputs": inputs} if inputs else {}
+            values = predictor.predict(codes, raw=raw, batch_size=batch_size, **more)[:, columns]
             file.writelines(f"{_cell(i)}\t{row}\n" for i, row in zip(ids, _rows(values), strict=True))
             count += len(ids)
     return count

@@ -16,7 +16,9 @@ than it is.
 What is timed. Training: one whole step on a batch that lies on the device, loss, gradients and Adam included; ours
 starts from one-byte codes and makes the one-hot inside the step, keeps training sums and checks for non-finite values,
 PyTorch starts from ready one-hot float32. Prediction: 256 sequences from host memory to logits in host memory.
-Compilation (ours) and the first call (PyTorch) are reported apart. Beside the networks: k-mer counts against
+Compilation (ours) and the first call (PyTorch) are reported apart, and so is the share of the machine's peak that each
+side's fastest turn reached: operations of a training step, by formula, over those of the best float32 matrix product that
+either side managed in the same run. Networks: `benchmark_networks.py`. Beside the networks: k-mer counts against
 scikit-learn's CountVectorizer, and auROC of 919 tasks x 20,000 examples against a loop over roc_auc_score.
 """
 
@@ -39,10 +41,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmark_sides import CASES, PREDICTED, Case, clock, examples, pin, serve, versions
+from benchmark_networks import NETWORKS
+from benchmark_sides import CASES, Case, clock, examples, pin, serve, versions
 
 CHECK_STEPS = 3  # training steps on all sides before the second comparison
-PARTS = ("convnet", "deepbind", "sklearn", "windows", "scan")
+PARTS = (*NETWORKS, "sklearn", "windows", "scan")
 WAITING = ("active", "passive")  # of PyTorch's OpenMP threads
 Timed = tuple[float, float]  # seconds of wall clock and of CPU time
 
@@ -105,7 +108,7 @@ def agree(what: str, a: np.ndarray, b: np.ndarray, tolerance: float) -> float:
 
 def compare(sides: list[Side], network: str, what: str, tolerance: float) -> float:
     """Returns the largest difference between our logits and those of the other sides, on sequences new to all."""
-    codes = examples(network, PREDICTED, 99)[0]
+    codes = examples(network, NETWORKS[network].compared, 99)[0]
     ours, *others = (side("predict", network, codes) for side in sides)
     return max(agree(what, ours, other, tolerance) for other in others)
 
@@ -118,6 +121,9 @@ def networks(cases: list[Case], options: argparse.Namespace) -> tuple[list[dict[
     rows = []
     try:
         about = {"ours": ours("about"), "torch": others["active"]("about")}
+        for name, side in (("ours", ours), ("torch", others["active"])):
+            about[name] = {**about[name], "matrix_product_flops": side("peak")}
+        peak = max(each["matrix_product_flops"] for each in about.values())
         for network in dict.fromkeys(case.network for case in cases):
             mine = [case for case in cases if case.network == network]
             with tempfile.TemporaryDirectory() as folder:
@@ -138,6 +144,10 @@ def networks(cases: list[Case], options: argparse.Namespace) -> tuple[list[dict[
                 timed = alternate([turns[0], turns[1 + better]], options.rounds)
                 more = {"compile_s": first[case][0], "torch_first_call_s": first[case][1]}
                 more |= {"calls_per_turn": count, "torch_waits": WAITING[better]}
+                if case.task == "train":
+                    flops = NETWORKS[network].step_flops(case.batch)
+                    best = [min(wall for wall, _ in times) for times in timed]
+                    more |= {"gflop": flops / 1e9, "share_of_peak": [flops / (peak * t) for t in best]}
                 rows.append(row(case.name, *timed, **more, **checked))
                 print_rows(rows[-1:])
     finally:
@@ -218,8 +228,16 @@ def installed(part: str) -> bool:
     return not absent
 
 
-HEADINGS = ("what", "ours, ms", "other, ms", "other / ours", "compile, s", "torch's first, s")
-_LINE = "{:<48} {:>24} {:>24} {:>18} {:>10} {:>16}"
+HEADINGS = (
+    "what",
+    "ours, ms",
+    "other, ms",
+    "other / ours",
+    "compile, s",
+    "torch's first, s",
+    "of peak, ours and other",
+)
+_LINE = "{:<48} {:>24} {:>24} {:>18} {:>10} {:>16} {:>24}"
 
 
 def cells(r: dict[str, Any]) -> tuple[str, ...]:
@@ -230,7 +248,8 @@ def cells(r: dict[str, Any]) -> tuple[str, ...]:
         return f"{median} ({low}-{high})"
 
     once = (f"{r[k]:.2f}" if k in r else "" for k in ("compile_s", "torch_first_call_s"))
-    return r["name"], span(r["ours"], 1e3), span(r["other"], 1e3), span(r["ratio"], 1), *once
+    peak = " and ".join(f"{x:.0%}" for x in r.get("share_of_peak", ()))
+    return r["name"], span(r["ours"], 1e3), span(r["other"], 1e3), span(r["ratio"], 1), *once, peak
 
 
 def print_rows(rows: list[dict[str, Any]]) -> None:
@@ -253,6 +272,8 @@ def markdown(report: dict[str, Any]) -> str:
     for side, about in report["sides"].items():
         device = f"{about['device']}; " if "device" in about else ""
         lines.append(f"- {side}: {device}" + ", ".join(f"{k} {v}" for k, v in about["versions"].items()))
+        if "matrix_product_flops" in about:
+            lines[-1] += f"; best matrix product {about['matrix_product_flops'] / 1e9:.0f} GFLOP/s"
     lines.append(f"- Python {machine['python']}, NumPy {machine['numpy']}, scikit-learn {machine['scikit-learn']}")
     worst = max(max(r["difference"], r.get("difference_after_steps", 0.0)) for r in report["rows"])
     return "\n".join([*lines, f"- largest difference between the sides, before timing: {worst:.1e}", ""])
@@ -286,7 +307,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
-    if options.only in (None, "convnet", "deepbind") and importlib.util.find_spec("torch") is None:
+    if options.only in (None, *NETWORKS) and importlib.util.find_spec("torch") is None:
         print(
             "benchmark: PyTorch is not installed: expected the extra 'bench'. Run ./scripts/setup bench, "
             "or pass --only=sklearn",
@@ -301,7 +322,7 @@ def main(arguments: list[str] | None = None) -> int:
     pin(options.threads)
     print(_LINE.format(*HEADINGS))
     rows, sides = [], {}
-    if options.only in (None, "convnet", "deepbind"):
+    if options.only in (None, *NETWORKS):
         rows, sides = networks([c for c in CASES if options.only in (None, c.network)], options)
     if options.only in (None, "sklearn"):
         rows += against_sklearn(options)

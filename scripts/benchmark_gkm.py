@@ -3,6 +3,7 @@
 
     python scripts/benchmark_gkm.py                     (about four minutes on two cores, nearly all of it the other side's)
     python scripts/benchmark_gkm.py --train=500 --large=0
+    python scripts/benchmark_gkm.py --lsgkm=DIR --out=lsgkm       (DIR holds built copies of gkmtrain and gkmpredict)
 
 Sequences of 101 random bases, half of them with a site of ten letters, one of them drawn anew; kernel gkm_esttrunc, l = 11,
 k = 7, d = 3, C = 1. The other side compares all pairs of words with bit operations, compiled by XLA and in blocks, half of
@@ -10,14 +11,21 @@ a symmetric matrix only; and fits `SVC(kernel="precomputed")` of scikit-learn, w
 sides are compiled beforehand, and both start from codes: training ends with the coefficients, prediction with the decision
 values of 256 sequences from a model whose table, or support vectors' words and norms, exist already. Before times are
 printed, decision values must agree to 2e-3, twice what the tolerance leaves open. `--large` sequences are fitted by us alone.
+
+With `--lsgkm` the other side is LS-GKM itself, see `benchmark_lsgkm.py`: trained on `--train` and on `--large` sequences, with one
+thread on one core and with four on all, each stopped after `--limit` seconds of the processor.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import json
+import os
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -106,11 +114,42 @@ def decide(codes: np.ndarray, table: jax.Array, rho: float) -> np.ndarray:
     return np.asarray(OPERATOR.read(table, found)) / norms(found, KERNEL) - rho
 
 
+def against_lsgkm(flags: argparse.Namespace) -> None:
+    """Times LS-GKM's own programs beside us, and prints and writes the table after every case."""
+    import benchmark_lsgkm as sides
+
+    every, rows = os.sched_getaffinity(0), []
+    cases = {"1": ({min(every)}, 1), "all": (every, 4)}
+    began = " ".join(f"{x:.1f}" for x in os.getloadavg())
+    for n in filter(None, (flags.train, flags.large)):
+        for setting in flags.settings.split(","):
+            cores, threads = cases[setting]
+            with tempfile.TemporaryDirectory() as folder:
+                rows += sides.compare(flags.lsgkm, Path(folder), n, cores, threads, flags.limit)
+            load = " ".join(f"{x:.1f}" for x in os.getloadavg())
+            notes = [
+                f"{jax.devices()[0].device_kind}, {len(every)} cores, load average {began} before and {load} after, jax {jax.__version__}",
+                f"LS-GKM was stopped after {flags.limit:g} seconds of the processor where a figure begins with >",
+            ]
+            print(text := sides.table(rows, notes), flush=True)
+            if flags.out:
+                Path(f"{flags.out}.md").write_text(text)
+                Path(f"{flags.out}.json").write_text(json.dumps({"rows": rows, "notes": notes}, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--train", type=int, default=4000, help="sequences of both sides")
     parser.add_argument("--large", type=int, default=20_000, help="sequences that we alone are fitted to; 0 = none")
+    parser.add_argument("--lsgkm", type=Path, help="folder with gkmtrain and gkmpredict: time these instead")
+    parser.add_argument(
+        "--limit", type=float, default=7200, help="with --lsgkm: seconds of the processor for each of its runs"
+    )
+    parser.add_argument("--settings", default="1,all", help="with --lsgkm: one core, all cores, or both (default)")
+    parser.add_argument("--out", help="with --lsgkm: name of the .md and .json files to write")
     flags = parser.parse_args()
+    if flags.lsgkm:
+        return against_lsgkm(flags)
     print(f"{jax.devices()[0].device_kind}, jax {jax.__version__}, {len(jax.devices())} device(s)")
     codes, labels = sequences(flags.train, 0)
     test, _ = sequences(256, 1)

@@ -1,4 +1,7 @@
-"""The two sides of `benchmark.py`: our networks and their twins in PyTorch, each a worker in a process of its own."""
+"""The two sides of `benchmark.py`: our networks and their twins in PyTorch, each a worker in a process of its own.
+
+Which networks these are, `benchmark_networks.py` says.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from benchmark_networks import NETWORKS, as_torch
 
-LENGTHS = {"convnet": 1000, "deepbind": 101}
 PREDICTED = 256
 BATCHES = 8  # different batches that the steps go round
 
@@ -36,15 +39,18 @@ CASES = [
     Case("deepbind", "train", 64),
     Case("deepbind", "train", 128),
     Case("deepbind", "predict", PREDICTED),
+    Case("deepsea", "train", 16),
+    Case("factornet", "train", 32),
+    Case("dilated", "train", 32),
 ]
 
 
 def examples(network: str, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns codes uint8 `[n, L]`, one base in a hundred unknown, and targets float32 `[n, 1]`."""
+    """Returns codes uint8 `[n, L]`, one base in a hundred unknown, and targets float32 `[n, T]`."""
     rng = np.random.default_rng(seed)
-    codes = rng.integers(0, 4, (n, LENGTHS[network]), np.uint8)
+    codes = rng.integers(0, 4, (n, NETWORKS[network].length), np.uint8)
     codes[rng.random(codes.shape) < 0.01] = 4
-    return codes, rng.integers(0, 2, (n, 1)).astype(np.float32)
+    return codes, rng.integers(0, 2, (n, NETWORKS[network].tasks)).astype(np.float32)
 
 
 def pin(threads: int) -> None:
@@ -76,6 +82,16 @@ class Ours:
         self.predictors: dict[str, Any] = {}
         self.predicted: dict[Case, np.ndarray] = {}  # drawn beforehand, as on the other side
 
+    def peak(self) -> float:
+        """Operations per second of the best matrix product here."""
+        jnp, product = self.jax.numpy, self.jax.jit(self.jax.numpy.matmul)
+
+        def multiply(n: int) -> Callable[[], Any]:
+            a = jnp.ones((n, n), jnp.float32)
+            return lambda: self.jax.block_until_ready(product(a, a))
+
+        return best_rate(multiply)
+
     def build(self, network: str, weights: str) -> None:
         """Makes the network and writes its fresh weights to `weights`, with names of our own parameter tree."""
         from dragon_jax import sections
@@ -83,15 +99,15 @@ class Ours:
         from dragon_jax.models.registry import make_model, model_config
         from dragon_jax.training import losses, optimizers, predict, step, weighting
 
-        fields = {"hidden": 32} if network == "deepbind" else {}
-        self.model = make_model(model_config({"name": network, **fields}), 1)
+        about = NETWORKS[network]
+        self.model = make_model(model_config({"name": network, **about.fields}), about.tasks)
         codes, targets = examples(network, 4, 0)
-        tasks = (Task("bound"),)
+        tasks = tuple(Task(f"bound_{i}") for i in range(about.tasks))
         task_losses = losses.make_losses(tasks, losses.task_statistics(targets, tasks), sections.LossConfig())
-        weigh = weighting.make_weighting(sections.WeightingConfig(), ["bound"])
-        optim = sections.OptimConfig(learning_rate=1e-3)
+        weigh = weighting.make_weighting(sections.WeightingConfig(), [t.name for t in tasks])
+        optim = sections.OptimConfig(learning_rate=about.rate)
         tx = optimizers.make_optimizer(optim, 1_000_000)
-        state = step.init_state(self.model, {"codes": codes}, np.zeros(1, np.float32), tx, weigh, 0, False)
+        state = step.init_state(self.model, {"codes": codes}, np.zeros(about.tasks, np.float32), tx, weigh, 0, False)
         self.states[network] = self.devices.copy(state)
         self.train_step = step.make_train_step(self.model, task_losses, weigh, tx, optim, sections.AugmentConfig())
         self.predictors[network] = predict.LogitFunction(self.model, self.devices)
@@ -135,53 +151,6 @@ class Ours:
 # ---------------------------------------------------------------------------------------------- the PyTorch side
 
 
-def torch_networks() -> dict[str, Callable[[], Any]]:
-    """The two networks as a PyTorch user writes them, input `[B, 4, L]`; pooling before ReLU where they commute."""
-    import torch  # pyright: ignore[reportMissingImports]
-    from torch import nn  # pyright: ignore[reportMissingImports]
-    from torch.nn import functional as F  # pyright: ignore[reportMissingImports]
-
-    class ConvNet(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv_0, self.conv_1, self.conv_2 = nn.Conv1d(4, 15, 15), nn.Conv1d(15, 15, 15), nn.Conv1d(15, 15, 15)
-            self.head = nn.Linear(27 * 15, 1)
-
-        def forward(self, x):
-            x = F.relu(self.conv_0(x))
-            x = F.relu(self.conv_1(x))
-            x = F.relu(F.max_pool1d(self.conv_2(x), 35))
-            return self.head(x.flatten(1))
-
-    class DeepBind(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.detectors, self.hidden, self.head = nn.Conv1d(4, 16, 24), nn.Linear(16, 32), nn.Linear(32, 1)
-
-        def forward(self, x):
-            x = torch.cat([x, x.flip((1, 2))])  # A C G T backwards is T G C A: both flips give the other strand
-            x = F.relu(self.detectors(F.pad(x, (23, 23), value=0.25)).max(2).values)
-            forward, reverse = self.head(F.relu(self.hidden(x))).chunk(2)
-            return torch.maximum(forward, reverse)
-
-    return {"convnet": ConvNet, "deepbind": DeepBind}
-
-
-def as_torch(name: str, value: np.ndarray, network: str) -> tuple[str, np.ndarray]:
-    """Turns one of our parameters into the PyTorch one: kernels transposed, head reordered to channels first."""
-    path = name.removeprefix("trunk/").replace("dense_0/", "").split("/")
-    leaf = {"kernel": "weight", "bias": "bias"}[path[-1]]
-    if leaf == "weight" and value.ndim == 3:
-        value = value.transpose(2, 1, 0)
-    elif leaf == "weight" and network == "convnet":
-        value = (
-            value.reshape(27, 15, -1).transpose(2, 1, 0).reshape(1, -1)
-        )  # (position, channel) -> (channel, position)
-    elif leaf == "weight":
-        value = value.T
-    return f"{path[0]}.{leaf}", np.ascontiguousarray(value)
-
-
 class Torch:
     """The same networks, losses and optimiser in PyTorch."""
 
@@ -199,20 +168,30 @@ class Torch:
         self.optimizers: dict[str, Any] = {}
         self.batches: dict[Case, Any] = {}
 
+    def peak(self) -> float:
+        """Operations per second of the best matrix product here."""
+
+        def multiply(n: int) -> Callable[[], Any]:
+            a = self.torch.ones((n, n), device=self.device)
+            return lambda: float((a @ a)[0, 0])  # reading a number waits for a GPU
+
+        return best_rate(multiply)
+
     def build(self, network: str, weights: str) -> None:
-        model = torch_networks()[network]()
+        about, state = NETWORKS[network], {}
+        model = about.twin(about)
         with np.load(weights) as ours:
-            state = dict(as_torch(name, ours[name], network) for name in ours.files)
+            for name in ours.files:
+                state |= as_torch(name, ours[name], about)
         model.load_state_dict({k: self.torch.from_numpy(v) for k, v in state.items()})
         model = model.to(self.device)
-        self.optimizers[network] = self.torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+        self.optimizers[network] = self.torch.optim.Adam(model.parameters(), lr=about.rate, fused=True)
         self.loss = self.torch.nn.BCEWithLogitsLoss()
         self.models[network] = self.torch.compile(model) if self.compiled else model
 
     def one_hot(self, codes: np.ndarray, network: str) -> Any:
         hot = (codes[:, None, :] == np.arange(4, dtype=np.uint8)[:, None]).astype(np.float32)
-        if network == "deepbind":
-            hot[np.broadcast_to(codes[:, None, :] > 3, hot.shape)] = 0.25
+        hot[np.broadcast_to(codes[:, None, :] > 3, hot.shape)] = NETWORKS[network].unknown
         return self.torch.from_numpy(hot)
 
     def prepare(self, case: Case) -> float:
@@ -256,6 +235,16 @@ class Torch:
             optimizer.step()
         if self.device.type == "cuda":
             self.torch.cuda.synchronize()
+
+
+def best_rate(multiply: Callable[[int], Callable[[], Any]], sizes: tuple[int, ...] = (1024, 2048)) -> float:
+    """Returns the most float32 operations per second of square matrix products; `multiply(n)` makes the call of size n."""
+    best = 0.0
+    for n in sizes:
+        call = multiply(n)
+        call()
+        best = max([best, *(2 * n**3 / clock(call)[0] for _ in range(5))])
+    return best
 
 
 def versions(*packages: str) -> dict[str, str]:

@@ -79,18 +79,7 @@ class DeepBindPublishedConfig:
         Raises:
             InputError: the arrays do not fit each other or these tasks.
         """
-        arrays = {k: np.asarray(v) for k, v in state.items()}
-        detectors, flags = arrays.get("detectors", np.zeros(0)), arrays.pop("flags", np.zeros(0))
-        wrong = detectors.ndim != 3 or flags.shape != (2,) or len(tasks) != 1
-        if not wrong:
-            hidden = len(arrays.get("weights2", ()))
-            expected = shapes(detectors.shape[2], detectors.shape[0], bool(flags[1]), hidden)
-            for name in ("weights2", "biases2"):  # empty arrays are not stored
-                arrays.setdefault(name, np.zeros(expected[name], np.float32))
-            wrong = {k: v.shape for k, v in arrays.items()} != expected
-        if wrong:
-            raise InputError("stored DeepBind parameters do not fit each other or the task. Was the run changed?")
-        parameters = DeepBindParameters(reverse_complement=bool(flags[0]), mean_pool=bool(flags[1]), **arrays)
+        parameters = stored_parameters(tasks, state)
         return DeepBindPublishedModel(self, tuple(tasks), parameters)
 
 
@@ -127,9 +116,7 @@ class DeepBindPublishedModel:
 
     def state(self) -> dict[str, np.ndarray]:
         """Returns what `from_state` needs, as arrays."""
-        p = self.parameters
-        stored = {k: v for k, v in p.arrays().items() if v.size}
-        return stored | {"flags": np.array([p.reverse_complement, p.mean_pool], np.int64)}
+        return store_parameters(self.parameters)
 
     def describe(self) -> str:
         """Returns the printed summary: detectors, pooling, hidden units, strands, windows."""
@@ -146,3 +133,29 @@ class DeepBindPublishedModel:
             f"  sequences of any length; {windows}\n"
             f"  parameters: {p.count:,}"
         )
+
+
+def store_parameters(parameters: DeepBindParameters) -> dict[str, np.ndarray]:
+    """Returns parameters as the arrays of a checkpoint."""
+    stored = {k: v for k, v in parameters.arrays().items() if v.size}
+    return stored | {"flags": np.array([parameters.reverse_complement, parameters.mean_pool], np.int64)}
+
+
+def stored_parameters(tasks: Sequence[Task], state: Mapping[str, np.ndarray]) -> DeepBindParameters:
+    """Returns the parameters that `store_parameters` made these arrays of.
+
+    Raises:
+        InputError: the arrays do not fit each other or these tasks.
+    """
+    arrays = {k: np.asarray(v) for k, v in state.items()}
+    detectors, flags = arrays.get("detectors", np.zeros(0)), arrays.pop("flags", np.zeros(0))
+    wrong = detectors.ndim != 3 or flags.shape != (2,) or len(tasks) != 1
+    if not wrong:
+        hidden = len(arrays.get("weights2", ()))
+        expected = shapes(detectors.shape[2], detectors.shape[0], bool(flags[1]), hidden)
+        for name in ("weights2", "biases2"):  # empty arrays are not stored
+            arrays.setdefault(name, np.zeros(expected[name], np.float32))
+        wrong = {k: v.shape for k, v in arrays.items()} != expected
+    if wrong:
+        raise InputError("stored DeepBind parameters do not fit each other or the task. Was the run changed?")
+    return DeepBindParameters(reverse_complement=bool(flags[0]), mean_pool=bool(flags[1]), **arrays)

@@ -49,11 +49,7 @@ def matrix(
         InputError: the matrix would take more than 4 GiB.
     """
     n, m = len(left.forward), len(right.forward)
-    if n * m * 4 > _LARGEST:
-        raise InputError(
-            f"kernel matrix of {n:,} x {m:,} sequences: expected at most {_LARGEST >> 30} GiB, found {n * m * 4 / 2**30:.1f}. "
-            f"Use fewer sequences, or kind={'wgkm' if kernel.weighted else 'gkm_esttrunc'!r}, which writes no matrix out"
-        )
+    refuse_too_large(kernel, n, m)
     patterns, worth = (jnp.asarray(a) for a in neighbours(kernel))
     there = [jnp.asarray(a) for a in right]
     result = np.empty((n, m), np.float32)
@@ -62,6 +58,16 @@ def matrix(
     result /= left_norms[:, None].astype(np.float32)
     result /= right_norms.astype(np.float32)
     return np.exp(kernel.gamma * (result - 1), out=result, dtype=np.float32) if kernel.radial else result
+
+
+def refuse_too_large(kernel: Kernel, n: int, m: int) -> None:
+    """Raises InputError, naming the memory, when the matrix of n x m sequences would take more than 4 GiB."""
+    if n * m * 4 > _LARGEST:
+        raise InputError(
+            f"kernel matrix of {n:,} x {m:,} sequences: expected at most {_LARGEST >> 30} GiB of memory, found "
+            f"{n * m * 4 / 2**30:.1f}. Use fewer sequences, or kind={'wgkm' if kernel.weighted else 'gkm_esttrunc'!r}, which writes "
+            "no matrix out"
+        )
 
 
 @functools.partial(jax.jit, static_argnames=("l", "both"))

@@ -58,6 +58,8 @@ def _check(config: GkmConfig, train: Dataset, valid: Dataset | None) -> None:
             raise InputError(
                 f"task {task.name!r} has {found} in split 'train': expected 0 and 1. Remove it or change the split"
             )
+    if config.kernel.radial:  # before any work
+        gkm_radial.refuse_too_large(config.kernel, len(train), max(len(train), 0 if valid is None else len(valid)))
     if len(config.strengths) > 1 and (valid is None or not len(valid)):
         raise InputError(
             f"model.strengths names {len(config.strengths)} strengths: expected a valid split to choose by, found "
@@ -149,20 +151,62 @@ class _Task:
         return (slope, offset) if slope > 0 else (1.0, 0.0)
 
     def _held_out(self, strength: float, seed: int) -> np.ndarray:
-        """Decision values of the rows of train, each from a machine that has not seen it; every fold has its share of both."""
-        rng, folds = np.random.default_rng(seed), self.config.calibration_folds
-        fold, scores = np.zeros(len(self.rows), np.int64), np.zeros(len(self.rows))
-        for label in (1, -1):
-            mine = rng.permutation(np.flatnonzero(self.labels == label))
-            fold[mine] = np.arange(len(mine)) % folds
-        for part in range(folds):
+        """Decision values of the rows of train, each from a machine that has not seen it."""
+        scores = self.held_out(strength, stratified(self.labels > 0, self.config.calibration_folds, seed))
+        return np.where(np.isnan(scores), 0.0, scores)
+
+    def held_out(self, strength: float, fold: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+        """Returns decision values of the rows, each from a machine that was fitted to the other folds; NaN where they have
+        one class only."""
+        scores = np.full(len(self.rows), np.nan)
+        for part in np.unique(fold):
             rest, out = np.flatnonzero(fold != part), np.flatnonzero(fold == part)
-            if not len(out) or len(set(self.labels[rest])) < 2:
+            if len(set(self.labels[rest])) < 2:
                 continue
             rows, upper = self.rows[rest], strength * self.price[rest]
             found = solve(self.data.product(rows), self.labels[rest], upper, tolerance=self.config.tolerance)
             scores[out] = self.data.decide(rows, found.coefficients, self.rows[out]) - found.rho
         return scores
+
+
+def stratified(positive: Bool[np.ndarray, " N"], folds: int, seed: int) -> Int64[np.ndarray, " N"]:
+    """Returns a fold 0..folds-1 for each row, drawn so that every fold has its share of both classes."""
+    rng, fold = np.random.default_rng(seed), np.zeros(len(positive), np.int64)
+    for label in (True, False):
+        mine = rng.permutation(np.flatnonzero(positive == label))
+        fold[mine] = np.arange(len(mine)) % folds
+    return fold
+
+
+def cross_validate(
+    config: GkmConfig, data: Dataset, folds: int | Int64[np.ndarray, " N"] = 5, seed: int = 0
+) -> Float64[np.ndarray, "N T"]:
+    """Returns decision values, float64 `[N, T]`, of each row from machines fitted to the other folds, as `gkmtrain -x` does.
+
+    Args:
+        config: with one strength.
+        data: all rows. A row whose label of a task is not measured, or that weighs 0, gets NaN there.
+        folds: how many to draw (with `seed`, both classes spread evenly), or the fold of each row.
+
+    Raises:
+        InputError: what `GkmConfig.fit` refuses, several strengths, fewer than two folds, or folds for another number of rows.
+    """
+    _check(config, data, None)
+    given = np.asarray(folds)
+    if given.ndim and (given.shape != (len(data),) or len(np.unique(given)) < 2):
+        raise InputError(
+            f"folds: expected one of two or more folds for each of {len(data):,} rows, found shape {given.shape} with "
+            f"{len(np.unique(given))} different values"
+        )
+    if not given.ndim and not 2 <= given <= len(data):
+        raise InputError(f"folds: expected 2 to {len(data):,}, found {folds}")
+    kernels = _Kernels(config, data, None)
+    result = np.full((len(data), len(data.tasks)), np.nan)
+    for t in range(len(data.tasks)):
+        machine = _Task(config, kernels, data, None, t)
+        fold = given[machine.rows] if given.ndim else stratified(machine.labels > 0, int(given), seed)
+        result[machine.rows, t] = machine.held_out(config.strengths[0], fold)
+    return result
 
 
 def platt(scores: Float64[np.ndarray, " N"], positive: Bool[np.ndarray, " N"]) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from jaxtyping import Float32, UInt8
 from dragon_jax.data.containers import Container
 from dragon_jax.data.dataset import Regions, Task
 from dragon_jax.data.fasta_source import region_of
+from dragon_jax.data.input_spec import InputKind, refuse_not_finite
 from dragon_jax.data.lengths import text_array
 from dragon_jax.dna import UNKNOWN, codes_of
 from dragon_jax.errors import InputError, show
@@ -157,6 +158,36 @@ def read_counts(file: Container, name: str, length: int) -> Float32[np.ndarray, 
 
     values = np.concatenate(_collected(file, name, checked))
     return values[..., None] if values.ndim == 2 else values
+
+
+def read_input(file: Container, name: str, kind: InputKind, rows: int) -> Float32[np.ndarray, "N ..."]:
+    """Returns an extra input: a signal `[N, L, C]` (`[N, L]` is one track) or a vector `[N, Q]` (`[N]` is one number).
+
+    Raises:
+        InputError: no such array, another number of rows or axes, text, or a value that is not finite in float32.
+    """
+    if not file.has(name):
+        raise file.absent(name)
+    where = file.where(name)
+    shape, dtype = file.look(name)
+    axes = (2, 3) if kind == "signal" else (1, 2)
+    form = "a signal [N, L, C] or [N, L]" if kind == "signal" else "a vector [N, Q] or [N]"
+    if dtype.kind not in "biuf" or len(shape) not in axes or 0 in shape[1:]:
+        found = {"c": "complex numbers", "S": "text", "U": "text"}.get(dtype.kind, show(dtype))
+        raise InputError(f"{where}: expected numbers, {form}, found {found} of shape {show(shape)}. Save them so")
+    if shape[0] != rows:
+        raise InputError(
+            f"{rows:,} sequences, but {shape[0]:,} rows in {where}: expected one for each. Save them together"
+        )
+
+    def checked(block: np.ndarray, start: int) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            values = block.astype(np.float32)
+        refuse_not_finite(values, where, lambda i: f"row {start + i}")
+        return values
+
+    values = np.concatenate([np.zeros((0, *shape[1:]), np.float32), *_collected(file, name, checked)])
+    return values[..., None] if values.ndim == axes[0] else values
 
 
 def check_values(values: Float32[np.ndarray, "N T"], tasks: tuple[Task, ...], where: str) -> None:

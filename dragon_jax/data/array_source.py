@@ -9,9 +9,11 @@ import numpy as np
 
 from dragon_jax.config import check_range
 from dragon_jax.data import array_rows
+from dragon_jax.data.batches import RESERVED
 from dragon_jax.data.containers import Container, open_container
 from dragon_jax.data.counts import log_total
 from dragon_jax.data.dataset import Dataset, Kind, Task
+from dragon_jax.data.input_spec import InputSpec
 from dragon_jax.data.lengths import text_array
 from dragon_jax.data.numpy_files import Npy
 from dragon_jax.data.table_source import check_lengths, check_parts, check_tasks
@@ -39,6 +41,11 @@ class ArraySource:
             reverse strand, of the P central bases of each row, NaN = not measured. The tasks are then these, of kind real,
             and `targets` is not read: the target is log(1 + total), see `data.counts`.
         counts_length: central bases whose counts are predicted; 0 = all P.
+        signals: extra inputs with one value per base, usually `signal`: arrays `[N, L, C]` or `[N, L]` by the name of the input.
+        vectors: extra inputs about whole rows, usually `metadata`: arrays `[N, Q]` or `[N]`. Both lie in the file of the
+            sequences and must be finite: what stands for a missing value, 0 or another, the file says.
+        input_columns: names of the columns of an input; tracks called `*_fwd` and `*_rev` (or `*_plus` and `*_minus`) change
+            places on the other strand.
         layout: which axis of one-hot holds the letters, `nl4` the last or `n4l` the second; `auto` = the one of length 4.
         task_names: names of the tasks, instead of the array `tasks`; without both they are `task_0`, `task_1`, ...
         task_kind: what the targets are: `binary` (0/1), `real` or `count`.
@@ -56,6 +63,9 @@ class ArraySource:
     tasks: str = "tasks"
     counts: dict[str, str] = dataclasses.field(default_factory=dict)
     counts_length: int = 0
+    signals: dict[str, str] = dataclasses.field(default_factory=dict)
+    vectors: dict[str, str] = dataclasses.field(default_factory=dict)
+    input_columns: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     layout: array_rows.Layout = "auto"
     task_names: tuple[str, ...] = ()
     task_kind: Kind = "binary"
@@ -72,6 +82,14 @@ class ArraySource:
             raise ValueError("targets: expected the name of an array, found an empty one")
         if self.max_array_gb is not None:
             check_range("max_array_gb", self.max_array_gb, 0, float("inf"), open_low=True)
+        if twice := set(self.signals) & set(self.vectors):
+            raise ValueError(f"signals, vectors: expected different names, found {listing(sorted(twice))} in both")
+        if taken := set(RESERVED) & {*self.signals, *self.vectors}:
+            raise ValueError(
+                f"signals, vectors: {listing(sorted(taken))} is a name of the batch itself. Choose another"
+            )
+        if unknown := sorted(set(self.input_columns) - {*self.signals, *self.vectors}):
+            raise ValueError(f"input_columns: '{show(unknown[0])}' is none of signals and vectors")
         if len(set(self.task_names)) < len(self.task_names) or not all(self.task_names):
             raise ValueError(f"task_names: expected different names, found {listing(map(repr, self.task_names))}")
 
@@ -84,6 +102,14 @@ class ArraySource:
         parts = {part: self._load(part) for part in self.paths}
         check_tasks(parts)
         check_lengths(parts, self.paths, "Crop or pad them to one length")
+        first, *others = parts
+        for part in others:
+            for name, values in parts[part].inputs.items():
+                if values.shape[1:] != (wanted := parts[first].inputs[name].shape[1:]):
+                    raise InputError(
+                        f"{self.paths[part]}, input '{show(name)}': expected the shape {list(wanted)} of a row as in "
+                        f"{self.paths[first]}, found {list(values.shape[1:])}"
+                    )
         return parts
 
     def _load(self, part: str) -> Dataset:
@@ -130,6 +156,12 @@ class ArraySource:
         codes = array_rows.read_codes(file, sequences, self.layout)
         if unknown := int(np.count_nonzero(codes > 3)):
             notes["unknown bases"] = unknown
+        specs = {name: InputSpec("signal", self.input_columns.get(name, ())) for name in self.signals}
+        specs |= {name: InputSpec("vector", self.input_columns.get(name, ())) for name in self.vectors}
+        inputs = {
+            name: array_rows.read_input(file, _named(array, part), specs[name].kind, n)
+            for name, array in (self.signals | self.vectors).items()
+        }
         regions = self._optional(file, part, "regions")
         return Dataset(
             codes=codes,
@@ -139,6 +171,8 @@ class ArraySource:
             regions=None if regions is None else array_rows.read_regions(file, regions, n, codes.shape[1]),
             notes=notes,
             profiles=profiles,
+            inputs=inputs,
+            specs=specs,
         )
 
     def _sequences(self, file: Container, part: str) -> str:

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from dragon_jax.data.dataset import Dataset
+from dragon_jax.data.dataset import Dataset, concatenate
 from dragon_jax.data.records import (
     FORMAT,
     TEXT,
@@ -133,26 +133,51 @@ class TfdsSource:
 
     Attributes:
         path: folder of one version, such as `data/ctcf/1.0.0`.
+        more: further folders whose rows join, split by split, such as those of other cell types with their own signal and
+            metadata. All must have the same splits, tasks and inputs, and are audited together.
     """
 
     path: str
+    more: tuple[str, ...] = ()
 
     def load_parts(self, seed: int) -> dict[str, Dataset]:
         """Returns all splits, after the digest of every file was found right; `seed` has no part in it.
 
         Raises:
-            InputError: the folder is not such a data set, or a file of it is missing, cut off or changed.
+            InputError: a folder is not such a data set, a file of it is missing, cut off or changed, or folders do not fit
+                together.
         """
         del seed  # the splits are fixed on disk
-        digests = read_digests(self.path)
-        for file in digests:
-            check_file(Path(self.path).expanduser(), file, digests[file], bytewise=True)
-        builder = open_builder(self.path)
-        parts = {split: TfdsSplit(self.path, split, builder).dataset() for split in builder.info.splits}
-        for split, part in parts.items():
-            if part.fingerprint() != metadata(builder)["splits"][split]["fingerprint"]:
-                raise InputError(f"split '{split}' of {self.path} does not decode to what was written. Build it again")
+        parts = _folder(self.path)
+        for path in self.more:
+            other = _folder(path)
+            for split in {**parts, **other}:
+                mine, theirs = (None if split not in p else _form(p[split]) for p in (parts, other))
+                if mine != theirs:
+                    raise InputError(
+                        f"split '{split}' of {path} does not go with that of {self.path}: expected the same length, tasks and "
+                        f"inputs, found {show(theirs, 200)} and {show(mine, 200)}. Prepare both from configs that agree"
+                    )
+            parts = {split: concatenate([part, other[split]]) for split, part in parts.items()}
         return parts
+
+
+def _form(part: Dataset) -> tuple[Any, ...]:
+    """What rows must agree in to stand in one data set."""
+    inputs = {name: (spec.columns, part.inputs[name].shape[1:]) for name, spec in part.input_specs.items()}
+    return part.length, [task.name for task in part.tasks], [task.kind for task in part.tasks], inputs
+
+
+def _folder(path: str) -> dict[str, Dataset]:
+    digests = read_digests(path)
+    for file in digests:
+        check_file(Path(path).expanduser(), file, digests[file], bytewise=True)
+    builder = open_builder(path)
+    parts = {split: TfdsSplit(path, split, builder).dataset() for split in builder.info.splits}
+    for split, part in parts.items():
+        if part.fingerprint() != metadata(builder)["splits"][split]["fingerprint"]:
+            raise InputError(f"split '{split}' of {path} does not decode to what was written. Build it again")
+    return parts
 
 
 def open_stream(path: str | Path, split: str) -> TfdsSplit:

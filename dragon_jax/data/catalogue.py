@@ -55,7 +55,7 @@ SETS: dict[str, RemoteSet] = {
         "ChIP-seq peaks of 7 human factors, 101 bp, with the test sets of the DeepBind paper",
         f"{_NO_FILE} (code headers BSD-3); data: ENCODE",
         _ALIPANAHI,
-        configs=("deepbind_encode", "encode_tf", "encode_kmer", "pwm"),
+        configs=("deepbind_encode", "deepbind_calibrated", "encode_tf", "encode_kmer", "pwm"),
     ),
     "deepbind_models": RemoteSet(
         "parameters of 78 DeepBind models",
@@ -88,14 +88,14 @@ SETS: dict[str, RemoteSet] = {
         "Shrikumar, Prakash, Kundaje. Bioinformatics 35, i173-i182 (2019), doi:10.1093/bioinformatics/btz322",
         "labels_18tf_train.tsv.gz: 1 where at least 100 of the 200 bp overlap a conservative H1-hESC peak of "
         "uci-cbcl/FactorNet, without chr8, chr21 and chrY",
-        ("deepsea",),
+        ("deepsea", "transformer"),
     ),
     "encode_dream_multitask": RemoteSet(
         "51,657 CTCF and PU.1 peak sequences against 109 ChIP-seq tracks",
         "MIT and MIT",
         _QUANG,
         "all files: sequences without chr1, chr2, chr8 and chr21; label 1 where the centre lies inside a conservative peak",
-        ("encode_multitask", "deepsea"),
+        ("encode_multitask", "deepsea", "transformer"),
     ),
     "yeast": RemoteSet(
         "S. cerevisiae genome, 301 ChIP-exo peak sets, ATAC-seq fragments",

@@ -40,6 +40,7 @@ class Part:
         gc: int64 `[G]`, rows by GC share, see `survey.gc_histogram`.
         known, strong: known bases, and those that are G or C.
         examples: a few rows as columns of text.
+        inputs: what `input_survey.Seen.record` says of each extra input, by name.
     """
 
     rows: int
@@ -51,6 +52,7 @@ class Part:
     known: int
     strong: int
     examples: tuple[dict[str, str], ...]
+    inputs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,6 +175,7 @@ def _part(split: str, record: Mapping[str, Any], rows: Rows) -> Part:
         known=record["gc"]["known_bases"],
         strong=record["gc"]["gc_bases"],
         examples=tuple(_examples(rows.chunk(0, min(_SHOWN, len(rows))), closed)),
+        inputs=record.get("inputs", {}),
     )
 
 

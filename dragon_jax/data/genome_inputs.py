@@ -50,7 +50,9 @@ class InputConfig:
             base with an interval of the file, else 0.
         metadata: further columns of that vector, the same in every row, by name.
         metadata_table, metadata_row: the same from a table: the columns of the row with this name in the first column,
-            such as the expression of a cell type. Order: this row, `metadata`, `annotations`.
+            such as the expression of a cell type.
+        metadata_columns: order of the columns of `metadata`, all of them; empty = those of the table as they stand there, then
+            `metadata`, then `annotations`, each sorted by name (a config keeps no order of names).
     """
 
     genome: str
@@ -63,6 +65,7 @@ class InputConfig:
     metadata: dict[str, float] = dataclasses.field(default_factory=dict)
     metadata_table: str = ""
     metadata_row: str = ""
+    metadata_columns: tuple[str, ...] = ()
 
     def __post_init__(self):
         vector = bool(self.annotations or self.metadata or self.metadata_table)
@@ -139,16 +142,24 @@ class GenomeInputs:
         fixed = read_row(source.metadata_table, source.metadata_row) if source.metadata_table else {}
         if both := [name for name in fixed if name in source.metadata or name in source.annotations]:
             raise InputError(f"column {listing(map(repr, both))} of {source.metadata_table} comes again in the config")
-        fixed |= source.metadata
+        fixed |= dict(sorted(source.metadata.items()))
         self._fixed = np.array(list(fixed.values()), np.float32)
         self._beds = []
-        for path in source.annotations.values():
+        for _, path in sorted(source.annotations.items()):
             found = read_bed(path, contigs=contigs, rename=source.contigs, missing="skip", genome=source.genome)
             for key, value in found.notes.items():
                 self.notes[key] = self.notes.get(key, 0) + value
             self._beds.append(found)
-        if fixed or self._beds:
-            self.specs[METADATA] = InputSpec("vector", (*fixed, *source.annotations))
+        made = (*fixed, *sorted(source.annotations))
+        columns = source.metadata_columns or made
+        if sorted(columns) != sorted(made):
+            raise InputError(
+                f"data.source.metadata_columns: expected the columns of 'metadata' in some order ({listing(made, 30)}), found "
+                f"{listing(columns, 30)}. Name each once"
+            )
+        self._order = np.array([made.index(name) for name in columns], np.int64)
+        if made:
+            self.specs[METADATA] = InputSpec("vector", columns)
 
     def __call__(self, windows: Windows) -> dict[str, np.ndarray]:
         """Returns the inputs of these windows: signals float32 `[N, L, C]`, and `metadata` float32 `[N, Q]`."""
@@ -179,7 +190,7 @@ class GenomeInputs:
         cores = Windows(windows.contigs, windows.chrom, start, self._core)
         columns = [np.broadcast_to(self._fixed, (len(windows), len(self._fixed)))]
         columns += [touching(cores, bed)[:, None] for bed in self._beds]
-        return np.concatenate(columns, 1).astype(np.float32)
+        return np.concatenate(columns, 1).astype(np.float32)[:, self._order]
 
 
 def open_signal(path: str, how: str, contigs: Mapping[str, int], genome: str, uncovered: Uncovered = "zero") -> Track:

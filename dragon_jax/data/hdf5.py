@@ -77,6 +77,55 @@ class Hdf5(Container):
             place = self._asked(lambda place=place, part=part: place[part], self.where(name))
         return self._link(place, last) is not None
 
+    def group(self, name: str = "") -> list[str]:
+        """Returns what a group of this file holds, datasets and groups, by name.
+
+        Raises:
+            InputError: no such group, a dataset, or a link to one elsewhere.
+        """
+        place = self._group(name)
+        return list(self._asked(lambda: list(place), self.where(name)))
+
+    def is_group(self, name: str) -> bool:
+        """Whether a name of this file, reached without links to elsewhere, is a group."""
+        *parents, last = name.split("/")
+        place = self._group("/".join(parents))
+        import h5py
+
+        if not isinstance(self._link(place, last), h5py.HardLink):
+            return False
+        return self._asked(lambda: place.get(last, getclass=True), self.where(name)) is h5py.Group
+
+    def attribute(self, group: str, name: str) -> np.ndarray | None:
+        """Returns an attribute of a group as an array, or None where there is none; text as it is stored.
+
+        Raises:
+            InputError: see `group`; or it holds neither numbers nor text.
+        """
+        place, where = self._group(group), f"{self.where(group)}, attribute '{show(name)}'"
+        if not self._asked(lambda: name in place.attrs, where):
+            return None
+        value = np.asarray(self._asked(lambda: place.attrs[name], where))
+        if value.dtype.hasobject and all(isinstance(v, (str, bytes)) for v in value.ravel().tolist()):
+            return value
+        check_dtype(value.dtype, where)
+        return value
+
+    def _group(self, name: str) -> Any:
+        import h5py
+
+        place = self._file
+        for part in filter(None, name.split("/")):
+            link = self._link(place, part)
+            if link is None:
+                raise InputError(f"{self.path}: expected a group '{show(name)}', found none")
+            if not isinstance(link, h5py.HardLink):
+                self._refuse_elsewhere(self.where(name), "a link")
+            place = self._asked(lambda place=place, part=part: place[part], self.where(name))
+        if not isinstance(place, h5py.Group):
+            raise InputError(f"{self.path}: expected a group '{show(name)}', found a dataset")
+        return place
+
     def _link(self, place: Any, part: str) -> Any:
         """How a group holds a name, or None."""
         import h5py

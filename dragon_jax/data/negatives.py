@@ -29,6 +29,7 @@ class NegativesConfig:
         match_repeats: for `matched`, match the share of soft-masked bases too.
         splits: splits that get negatives, where they have none of their own.
         contrast: shuffles of each row of train for one more task that tells sequences from shuffles, see `contrast`.
+            Shuffles, of this kind too, keep the inputs of the row that they are made of: its signal and metadata.
         seed: seed of the shuffles; None = the seed of the run.
     """
 

@@ -20,7 +20,7 @@ from dragon_jax.errors import InputError
 
 def is_prepared(source: Any, split: SplitConfig, negatives: NegativesConfig) -> bool:
     """Whether the source is such a folder, is taken as it is, and was audited at least as strictly as `split` asks."""
-    if not isinstance(source, TfdsSource) or split.name != "files":
+    if not isinstance(source, TfdsSource) or source.more or split.name != "files":
         return False
     if negatives.name != "none" or negatives.contrast:
         return False

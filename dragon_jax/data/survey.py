@@ -16,6 +16,7 @@ from jaxtyping import Float64, Int64, UInt8
 
 from dragon_jax.data.dataset import IDS, Dataset, Task, seen_columns, task_salt
 from dragon_jax.data.fingerprints import RunningDigests
+from dragon_jax.data.input_survey import InputSurvey
 from dragon_jax.data.rows import Rows, chunks
 
 GC_BINS = 50  # of equal width over shares 0 to 1; a share of exactly 1 falls into the last
@@ -35,6 +36,7 @@ class Survey:
         gc: int64 `[GC_BINS]`, rows by the share of G and C among their known bases.
         known, guanine_cytosine: known bases, and those of them that are G or C.
         blank: rows without any known base.
+        inputs: of the extra inputs.
     """
 
     tasks: tuple[Task, ...]
@@ -47,6 +49,7 @@ class Survey:
     centre: Float64[np.ndarray, " T"]
     deviations: Float64[np.ndarray, " T"]
     gc: Int64[np.ndarray, " G"]
+    inputs: InputSurvey = dataclasses.field(default_factory=InputSurvey)
     known: int = 0
     guanine_cytosine: int = 0
     blank: int = 0
@@ -63,6 +66,7 @@ class Survey:
         if not len(data):
             return
         self.digests.update(seen_columns(data) | {IDS: data.ids})
+        self.inputs.add(data)
         y = data.targets
         there = ~np.isnan(y)
         values = np.where(there, y, 0).astype(np.float64)
@@ -82,6 +86,7 @@ class Survey:
     def extend(self, other: Survey) -> None:
         """Takes the rows of `other` behind the own ones, which must be whole blocks of `fingerprints.BLOCK` rows."""
         self.digests.extend(other.digests)
+        self.inputs.extend(other.inputs)
         self._join(other.measured, other.centre, other.deviations)
         for name in ("positives", "total", "squares", "gc", "known", "guanine_cytosine", "blank"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
@@ -116,7 +121,8 @@ class Survey:
     def record(self) -> dict[str, Any]:
         """Returns what `metadata.json` keeps of a split."""
         binary = [task.kind == "binary" for task in self.tasks]
-        return {
+        inputs = self.inputs.record()
+        return ({"inputs": inputs} if inputs else {}) | {
             "rows": self.rows,
             "fingerprint": self.fingerprint,
             "row_fingerprint": self.row_fingerprint,
@@ -144,6 +150,7 @@ class Survey:
         """Returns everything as plain values, for `Survey.of`; float64 comes back to the bit."""
         plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         plain |= {"tasks": [[t.name, t.kind] for t in self.tasks], "digests": self.digests.state()}
+        plain |= {"inputs": self.inputs.state()}
         return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in plain.items()}
 
     @staticmethod
@@ -158,6 +165,7 @@ class Survey:
             elif isinstance(before, int):
                 setattr(result, field.name, state[field.name])
         result.digests = RunningDigests.of(state["digests"])
+        result.inputs = InputSurvey.of(state.get("inputs", {}))
         return result
 
 

@@ -34,6 +34,7 @@ def read_bed(
     missing: Literal["refuse", "skip"] = "refuse",
     noun: str = "interval",
     genome: str = "the genome",
+    remedy: str = "Set data.source.missing_contigs=skip to leave them out",
 ) -> Intervals:
     """Reads a file of intervals, plain or gzip; `-` is standard input.
 
@@ -45,7 +46,7 @@ def read_bed(
         points: let `start == end` through.
         missing: what to do with intervals on contigs that the genome does not have.
         noun: what a row is called in messages.
-        genome: name of the genome's file, for messages.
+        genome: name of the genome's file, for messages. remedy: what to do about contigs that it does not have.
 
     Returns:
         Intervals in file order, with strand, name and score as far as the columns reach (score NaN where it is no
@@ -59,7 +60,7 @@ def read_bed(
     if isinstance(rename, str) and contigs is None:
         raise ValueError(f"rename={rename!r} needs contigs: names cannot be looked up in an unknown genome")
     with TextFile(path) as file:
-        return _Reader(file, _kind(path, format), points, noun, genome).read(contigs, rename, missing)
+        return _Reader(file, _kind(path, format), points, noun, genome, remedy).read(contigs, rename, missing)
 
 
 def _kind(path: str | os.PathLike, format: Format) -> str:
@@ -74,10 +75,11 @@ def _kind(path: str | os.PathLike, format: Format) -> str:
 class _Reader:
     """One pass over a file, then what only the whole file can say."""
 
-    def __init__(self, file: TextFile, kind: str, points: bool, noun: str, genome: str):
+    def __init__(self, file: TextFile, kind: str, points: bool, noun: str, genome: str, absent: str):
         least, most = _COLUMNS[kind]
         remedy = "For plain BED name the file .bed (windows are then centred on midpoints)" if kind != "bed" else ""
         self.lines = Lines(file, least, most, remedy)
+        self.absent = absent
         self.path, self.kind, self.points, self.noun, self.genome = file.name, kind, points, noun, genome
         self.notes = self.lines.notes
 
@@ -115,7 +117,7 @@ class _Reader:
                 verb = "lies" if absent == 1 else "lie"
                 raise InputError(
                     f"{absent:,} of {len(codes):,} {self.noun}s in {self.path} {verb} on contigs absent from {self.genome} "
-                    f"({listing(unknown)}). Set data.source.missing_contigs=skip to leave them out"
+                    f"({listing(unknown)}). {self.absent}"
                 )
             self.notes[f"{self.noun}s on contigs absent from {self.genome} left out"] = absent
             codes, lines, columns = codes[known], lines[known], {k: v[known] for k, v in columns.items()}

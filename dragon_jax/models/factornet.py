@@ -39,8 +39,9 @@ class FactorNetConfig(ModelConfig):
         recurrent: width R of each direction of the LSTM; 0 = none, -1 = none and one maximum over all positions instead
             of the pooling.
         dense: width D of the hidden layers.
-        dropout: before the first hidden layer and before the tasks (0.2 or 0.5 in the released models).
-        early_dropout: after the convolution and after the metadata have joined.
+        dropout: before the tasks; none in the released models.
+        conv_dropout, recurrent_dropout, metadata_dropout: after the convolution, after the LSTM (or the pooling; 0.2 or
+            0.5 in the released models), and after the metadata have joined.
         input_dropout, state_dropout: of the LSTM, see `models.recurrent`.
         gate: of the LSTM; released weights need Keras' hard sigmoid.
     """
@@ -53,7 +54,9 @@ class FactorNetConfig(ModelConfig):
     pool_width: int = 17
     recurrent: int = 32
     dense: int = 64
-    early_dropout: float = 0.1
+    conv_dropout: float = 0.1
+    recurrent_dropout: float = 0.2
+    metadata_dropout: float = 0.1
     input_dropout: float = 0.1
     state_dropout: float = 0.1
     gate: Gate = "hard_sigmoid"
@@ -65,7 +68,7 @@ class FactorNetConfig(ModelConfig):
         for name in ("width", "pool_width"):
             check_range(name, getattr(self, name), 1, 10_000)
         check_range("recurrent", self.recurrent, -1, 100_000)
-        for name in ("early_dropout", "input_dropout", "state_dropout"):
+        for name in ("conv_dropout", "recurrent_dropout", "metadata_dropout", "input_dropout", "state_dropout"):
             check_range(name, getattr(self, name), 0, 1, open_high=True)
         if self.strands == "shared":
             raise ValueError(
@@ -108,7 +111,7 @@ class FactorNetTrunk(nn.Module):
             None if n not in extra else jnp.asarray(extra[n], self.dtype) for n in self.config.optional_inputs
         )
         x = nn.relu(SignalConv(c.kernels, c.width, self.dtype, name="conv")(x, signal))
-        x = nn.Dropout(c.early_dropout, name="conv_dropout")(x, deterministic=not train)
+        x = nn.Dropout(c.conv_dropout, name="conv_dropout")(x, deterministic=not train)
         x = dense(c.kernels, name="position_dense")(x)
         # max pooling and ReLU commute; pooling first touches fewer numbers
         x = nn.relu(max_pool(x, c.pool_width if c.recurrent >= 0 else x.shape[1]))
@@ -121,11 +124,11 @@ class FactorNetTrunk(nn.Module):
                 dtype=self.dtype,
                 name="lstm",
             )(x, train=train)
-        x = nn.Dropout(c.dropout, name="recurrent_dropout")(x, deterministic=not train)
+        x = nn.Dropout(c.recurrent_dropout, name="recurrent_dropout")(x, deterministic=not train)
         x = nn.relu(dense(c.dense, name="dense_0")(x.reshape(x.shape[0], -1)))
         if metadata is not None:
             x = jnp.concatenate([x, metadata.reshape(x.shape[0], -1)], -1)
-            x = nn.Dropout(c.early_dropout, name="metadata_dropout")(x, deterministic=not train)
+            x = nn.Dropout(c.metadata_dropout, name="metadata_dropout")(x, deterministic=not train)
             x = nn.relu(dense(c.dense, name="dense_1")(x))
         return x
 

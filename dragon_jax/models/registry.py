@@ -20,9 +20,11 @@ from dragon_jax.models.deepsea import DeepSEAConfig
 from dragon_jax.models.deepstarr import DeepSTARRConfig
 from dragon_jax.models.dense import DenseConfig
 from dragon_jax.models.dilated import DilatedConfig
+from dragon_jax.models.dragonn_genome import DragonnGenomeConfig
 from dragon_jax.models.dragonn_rnn import DragonnRnnConfig
 from dragon_jax.models.factornet import FactorNetConfig
 from dragon_jax.models.hybrid import HybridConfig
+from dragon_jax.models.transformer import TransformerConfig
 
 MODELS: dict[str, type[ModelConfig]] = {
     "dense": DenseConfig,
@@ -37,6 +39,8 @@ MODELS: dict[str, type[ModelConfig]] = {
     "deepsea": DeepSEAConfig,
     "basset": BassetConfig,
     "deepstarr": DeepSTARRConfig,
+    "dragonn_genome": DragonnGenomeConfig,
+    "transformer": TransformerConfig,
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from dragon_jax.data.checkup import CLOSED, Checkup, Part
 from dragon_jax.files import atomic_write
-from dragon_jax.reports.checkup_text import gc_quantiles, value_of
+from dragon_jax.reports.checkup_text import INPUT_HEADS, ZERO, gc_quantiles, input_lines, value_of
 from dragon_jax.reports.style import Section, figure, grid, note, page
 from dragon_jax.reports.svg import Panel, escape, span
 from dragon_jax.reports.tables import Cell, number_cell, pairs, table, text_cell
@@ -39,6 +39,9 @@ def checkup_page(found: Checkup) -> str:
     ]
     if found.matching:
         sections.insert(2, Section("matching", "Matched negatives", _matching(found)))
+    if inputs := input_lines(found):
+        rows = [[text_cell(cell) for cell in line] for line in inputs]
+        sections.append(Section("inputs", "Extra inputs", table(list(INPUT_HEADS), rows) + f"<p>{escape(ZERO)}</p>"))
     if found.notes:
         lines = [f"{count:,} {key}" for key, count in found.notes.items()]
         sections.append(Section("notes", "Put in order, dropped or made", _list(lines)))

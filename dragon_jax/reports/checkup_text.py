@@ -12,11 +12,19 @@ from dragon_jax.errors import show
 
 _SHOWN = 15  # tasks in the text; the page has them all
 _WIDE = 44  # letters of a name
+INPUT_HEADS = ("input: column", "split", "kind", "shape", "mean", "least", "most", "zero", "not finite")
+ZERO = "A base without a value counts as 0 in signals of a genome."
 
 
 def checkup_text(found: Checkup, every: bool = False) -> str:
     """Returns the lines to print; `every` shows all tasks instead of the worst ones."""
-    parts = [_head(found), _splits(found), _tasks(found, every), *_lines("Leak audit", found.audit)]
+    parts = [
+        _head(found),
+        _splits(found),
+        _tasks(found, every),
+        _inputs(found, every),
+        *_lines("Leak audit", found.audit),
+    ]
     parts += _lines("Put in order, dropped or made", [f"{count:,} {key}" for key, count in found.notes.items()])
     parts.append(_rows(found))
     return "\n\n".join(part for part in parts if part)
@@ -80,6 +88,32 @@ def _tasks(found: Checkup, every: bool) -> str:
         "\nLabels of test stay closed: only 'dragon evaluate --split=test' opens them." if CLOSED in found.parts else ""
     )
     return f"{title}\n{text}{more}{warning}{closed}"
+
+
+def input_lines(found: Checkup) -> list[list[str]]:
+    """Returns a line of text for every column of the extra inputs in every split: they are no labels, so test is shown too."""
+    lines: list[list[str]] = []
+    first: dict[str, dict] = {name: own for part in found.parts.values() for name, own in part.inputs.items()}
+    for name, about in first.items():
+        for i in range(len(about["mean"])):
+            column = about["columns"][i] if about["columns"] else f"column {i}"
+            for split, part in found.parts.items():
+                own = part.inputs[name]
+                shape = " x ".join(map(str, own["shape"])) or "1"
+                numbers = [own[key][i] for key in ("mean", "least", "most")]
+                text = ["-" if v is None else f"{v:.4g}" for v in numbers]
+                text += [f"{100 * own[key][i]:.1f} %" for key in ("zero", "missing")]
+                lines.append([f"{show(name, _WIDE)}: {show(column, _WIDE)}", split, own["kind"], shape, *text])
+    return lines
+
+
+def _inputs(found: Checkup, every: bool) -> str:
+    lines = input_lines(found)
+    if not lines:
+        return ""
+    shown = lines if every else lines[: 3 * _SHOWN]
+    more = f"\n... and {len(lines) - len(shown):,} more lines (--all prints them)" if len(lines) > len(shown) else ""
+    return f"Extra inputs\n{grid(INPUT_HEADS, shown)}{more}\n{ZERO}"
 
 
 def value_of(found: Checkup, part, t: int) -> str:

@@ -48,6 +48,8 @@ def summary(run: Run, splits: list[str]) -> str:
         reason = run.status.get("reason")
         parts.append(note(text.format(at=at) + (f" Reason: {str(reason).rstrip('.')}." if reason else "")))
     parts += [note(p) for p in run.problems]
+    if unread := run.provenance.get("inputs_not_read"):
+        parts.append(note(f"The data hold inputs that this model does not read: {listing(unread)}."))
     if not run.results:
         parts.append(note("No evaluation yet: results.json is absent or empty."))
     for split in splits:

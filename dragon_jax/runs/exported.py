@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from dragon_jax.data.dataset import Task
+from dragon_jax.data.input_spec import InputSpec
 from dragon_jax.errors import InputError, listing, show
 from dragon_jax.files import expand
 from dragon_jax.runs.directory import RunDir, read_json, write_json
@@ -216,7 +217,17 @@ def _outputs(content: Mapping[str, Any], name: str) -> dict[str, Any]:
     number = lambda x: type(x) in (int, float) and np.isfinite(x)  # noqa: E731
     keys = {"name", "kind", "measured", "mean", "scale"}
     good = (length is None or size(length)) and tasks
-    good = good and all(isinstance(v, list) and len(v) < 5 and all(map(size, v)) for v in inputs.values())
+    shape = lambda x: isinstance(x, list) and len(x) < 5 and all(map(size, x))  # noqa: E731
+    try:
+        for entry in inputs.values():
+            good = good and shape(entry if isinstance(entry, list) else entry["shape"])
+            if isinstance(entry, dict):  # runs of an older release have shapes alone
+                spec = InputSpec.of(entry)
+                good = good and spec.kind in ("signal", "vector") and all(isinstance(c, str) for c in spec.columns)
+    except (KeyError, TypeError) as e:
+        raise InputError(
+            f"{_TEXT} in {name}: expected inputs with kind, columns and shape, found others. Export it again"
+        ) from e
     good = good and all(
         isinstance(t, dict)
         and set(t) == keys

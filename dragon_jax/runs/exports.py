@@ -39,6 +39,10 @@ def _lsgkm(run: RunDir, out: str | os.PathLike, step: int | None, task: str | No
 
 def _deepbind(run: RunDir, out: str | os.PathLike, step: int | None, task: str | None) -> None:
     predictor = load(run, step)
+    ready = getattr(predictor.model, "parameters", None) if isinstance(predictor, BaselinePredictor) else None
+    if isinstance(ready, DeepBindParameters):
+        _column(predictor, task)
+        return write_deepbind(out, ready)
     if not isinstance(predictor, NetworkPredictor) or not isinstance(predictor.model.config, DeepBindConfig):
         raise InputError(f"{run} holds no network 'deepbind': expected one to write as released parameters are")
     settings, outputs = parse(run.config, imported=True), read_json(run["model.json"])
@@ -66,7 +70,7 @@ def export(
     Args:
         run: run directory.
         out: new folder for `safetensors`; a file for `lsgkm` (of a `gkmsvm`) and `deepbind` (of a network `deepbind` with
-            the released architecture), which hold one task each.
+            the released architecture, calibrated, trained or imported), which hold one task each.
         task: which, where a model has several.
 
     Raises:
@@ -78,7 +82,7 @@ def export(
     return Path(out)
 
 
-def _column(predictor: NetworkPredictor, task: str | None) -> int:
+def _column(predictor: NetworkPredictor | BaselinePredictor, task: str | None) -> int:
     names = [t.name for t in predictor.tasks]
     if task is None and len(names) > 1:
         raise InputError(

@@ -16,6 +16,7 @@ from dragon_jax.data.batches import RowSource
 from dragon_jax.data.builders import TfdsSource, open_stream
 from dragon_jax.data.counts import mean_profiles
 from dragon_jax.data.dataset import Dataset
+from dragon_jax.data.input_spec import refuse_not_finite
 from dragon_jax.data.load import Loaded
 from dragon_jax.data.records import TfdsSplit
 from dragon_jax.data.rows import MemoryRows
@@ -26,6 +27,7 @@ from dragon_jax.runs.directory import RunDir, write_json
 from dragon_jax.runs.model_inputs import check_inputs, read_inputs, remarks, unread_inputs
 from dragon_jax.runs.provenance import now, provenance
 from dragon_jax.runs.settings import Settings, parse
+from dragon_jax.training.calibration import Workplace
 from dragon_jax.training.checkpoints import Checkpoints
 from dragon_jax.training.devices import Devices
 from dragon_jax.training.losses import TaskStatistics, part_statistics
@@ -227,6 +229,9 @@ def _fit_network(
     if isinstance(train, Dataset):
         train = train.only_inputs(read)  # what no layer reads need not travel to the device
     valid = valid.only_inputs(read)
+    for split, data in (("train", train), ("valid", valid)):
+        for name, values in data.inputs.items() if isinstance(data, Dataset) else ():
+            refuse_not_finite(values, f"input '{name}' of split '{split}'")
     summary = summarise_model(model, {k: v for k, v in example(train).items() if k == "codes" or k in read})
     summary = "\n".join([summary, *remarks(settings.model, loaded.part("train").input_specs, settings.model.name)])
     if not run["model.txt"].exists():
@@ -282,14 +287,18 @@ def _fit_baseline(
     if checkpoints.latest() is not None:
         return
     began = time.monotonic()
-    model = settings.model.fit(loaded.parts["train"], loaded.parts["valid"], settings.seed, progress=say)
+    place = {}
+    if getattr(settings.model, "RESUMES", False):
+        place = {"place": Workplace(run["calibration"], stop, lambda step: run.set_status("running", step))}
+    model = settings.model.fit(loaded.parts["train"], loaded.parts["valid"], settings.seed, progress=say, **place)
     specs = loaded.parts["train"].input_specs
     summary = "\n".join([model.describe(), *remarks(settings.model, specs, settings.model.name)])
     run.write_text("model.txt", summary + "\n")
     say(summary)
-    checkpoints.save({k: np.asarray(v) for k, v in model.state().items()}, 0, {"early": {}, "reason": "fitted"})
     origin = dict(getattr(model, "origin", {}))
     run.update("provenance.json", seconds={"all": time.monotonic() - began}, reason="fitted", **origin)
+    # Last: once it is there, nothing of the above is done again.
+    checkpoints.save({k: np.asarray(v) for k, v in model.state().items()}, 0, {"early": {}, "reason": "fitted"})
 
 
 def _try_status(run: RunDir, reason: str) -> None:

@@ -17,10 +17,15 @@ from dragon_jax.data.load import Loaded
 from dragon_jax.data.records import sha256
 from dragon_jax.errors import InputError, listing, nearest, show
 from dragon_jax.files import locate
+from dragon_jax.models.dragonn_files import CITATION as DRAGONN
+from dragon_jax.models.dragonn_files import read_dragonn
+from dragon_jax.models.factornet_files import CITATION as FACTORNET
+from dragon_jax.models.factornet_files import read_factornet
 from dragon_jax.runs.directory import RunDir, write_json
 from dragon_jax.runs.exported import read_exported
 from dragon_jax.runs.fit import data_fingerprint, describe_data, load_data
 from dragon_jax.runs.imported import Imported
+from dragon_jax.runs.imported_network import of_network
 from dragon_jax.runs.provenance import now, provenance
 from dragon_jax.runs.settings import parse
 from dragon_jax.sections import EvaluateConfig
@@ -67,12 +72,43 @@ def read_lsgkm(file: str | os.PathLike, options: Options, tasks: Sequence[Task] 
     return _of_baseline(fitted, dataclasses.asdict(fitted.config), tasks, {"imported": origin})
 
 
+def read_released_factornet(path: str | os.PathLike, options: Options, tasks: Sequence[Task] | None) -> Imported:
+    """Reads a folder or file of a released FactorNet model, see `models.factornet_files`."""
+    found = read_factornet(path)
+    names = found.tasks if options.task is None else (options.task,)
+    if tasks is not None and len(tasks) == len(names) and all(t.kind == "binary" for t in tasks):
+        names = tuple(t.name for t in tasks)  # of the data, in the order of the outputs
+    if len(names) != len(found.tasks) or not all(names):
+        raise InputError(
+            f"task: expected a name only where there is one task, found {len(found.tasks)} tasks in {found.file}"
+        )
+    origin = {"file": found.file, "sha256": sha256(locate(found.file)), "format": "Keras 1 HDF5", "citation": FACTORNET}
+    shapes = {n: (found.length,) * (s.kind == "signal") + (len(s.columns),) for n, s in found.specs.items()}
+    return of_network(found.config, found.length, found.specs, shapes, names, found.params, origin)
+
+
+def read_stored_dragonn(path: str | os.PathLike, options: Options, tasks: Sequence[Task] | None) -> Imported:
+    """Reads weights of a DragoNN network with its layers beside them, see `models.dragonn_files`; it becomes a `convnet`."""
+    found = read_dragonn(path)
+    stem = os.path.basename(os.fspath(path)).partition(".")[0].removesuffix("_model")
+    names = (stem,) if found.tasks == 1 else tuple(f"task_{k}" for k in range(1, found.tasks + 1))
+    names = names if options.task is None else (options.task,)
+    if tasks is not None and len(tasks) == len(names) and all(t.kind == "binary" for t in tasks):
+        names = tuple(t.name for t in tasks)
+    if len(names) != found.tasks or not all(names):
+        raise InputError(f"task: expected a name only where there is one task, found {found.tasks} tasks")
+    origin = {"file": os.fspath(path), "sha256": sha256(locate(path)), "format": "Keras 0.3 HDF5", "citation": DRAGONN}
+    return of_network(found.config, found.length, {}, {}, names, found.params, origin)
+
+
 # Family -> how it is read, and which options count. A reader takes file, options, and the tasks where data name them.
 Reader = Callable[[str | os.PathLike, Options, Sequence[Task] | None], Imported]
 FAMILIES: dict[str, tuple[Reader, tuple[str, ...]]] = {
     "deepbind": (read_published_deepbind, ("window", "task", "kind")),
     "lsgkm": (read_lsgkm, ("task",)),
     "exported": (lambda folder, options, tasks: read_exported(folder), ()),
+    "factornet": (read_released_factornet, ("task",)),
+    "dragonn": (read_stored_dragonn, ("task",)),
 }
 
 
@@ -172,12 +208,14 @@ def _refuse_other_rows(found: Imported, loaded: Loaded) -> None:
             f"data of --config: expected sequences of {length} bases as the imported model reads, found {train.length}. "
             "Set data.source.length and data.source.fit"
         )
-    inputs = {k for k in example(train) if k != "codes"}
-    if inputs != set(found.outputs["inputs"]):
-        raise InputError(
-            f"data of --config: expected the further inputs {listing(found.outputs['inputs']) or 'none'} of the imported "
-            f"model, found {listing(inputs) or 'none'}"
-        )
+    first = example(train)
+    for name, entry in found.outputs["inputs"].items():
+        shape = list(first[name].shape[1:]) if name in first else None
+        if shape != entry["shape"] or train.input_specs[name].columns not in ((), tuple(entry["columns"])):
+            raise InputError(
+                f"data of --config: expected the further input '{show(name)}' of the imported model, {entry['shape']} "
+                f"({listing(entry['columns'])}), found {shape or 'none'} ({listing(train.input_specs[name].columns) if shape else ''})"
+            )
 
 
 def _write(run: RunDir, found: Imported, loaded: Loaded | None) -> None:

@@ -50,7 +50,7 @@ class NetworkPredictor:
     """Predictions of a trained network.
 
     Attributes:
-        specs: the extra inputs that it reads, by name; see `data.input_spec`.
+        specs: the extra inputs that it reads, by name; see `data.input_spec`. input_shapes: shape of a row of each.
     """
 
     def __init__(self, settings: Settings, outputs: Mapping[str, Any], leaves: dict[str, np.ndarray], where: str):
@@ -58,7 +58,7 @@ class NetworkPredictor:
         assert spec is not None
         self.tasks = tuple(Task(t["name"], t["kind"]) for t in outputs["tasks"])
         self.length: int = outputs["length"]
-        self._shapes, self.specs = _inputs_of(outputs["inputs"])
+        self.input_shapes, self.specs = _inputs_of(outputs["inputs"])
         stats = TaskStatistics(*(np.array([t[k] for t in outputs["tasks"]]) for k in ("measured", "mean", "scale")))
         self._losses = losses_for(settings.model, self.tasks, stats, spec.loss)
         self._shift = logit_shift(self.tasks, stats, self._losses, balanced_share(self.tasks, spec.train))
@@ -69,7 +69,7 @@ class NetworkPredictor:
         self.model = model
 
     def _example(self) -> dict[str, np.ndarray]:
-        extra = {k: np.zeros((1, *shape), np.float32) for k, shape in self._shapes.items()}
+        extra = {k: np.zeros((1, *shape), np.float32) for k, shape in self.input_shapes.items()}
         return {"codes": np.zeros((1, self.length), np.uint8), **extra}
 
     def logits(self, codes: np.ndarray, inputs: Mapping[str, np.ndarray], batch_size: int) -> np.ndarray:
@@ -83,12 +83,12 @@ class NetworkPredictor:
             raise InputError(
                 f"sequences of {codes.shape[1]} bases: expected {self.length}, the length this model was trained on. Crop or pad them"
             )
-        if set(inputs) != set(self._shapes):
-            mend = f". Give {wanted(list(self._shapes))}" if self._shapes and not inputs else ""
+        if set(inputs) != set(self.input_shapes):
+            mend = f". Give {wanted(list(self.input_shapes))}" if self.input_shapes and not inputs else ""
             raise InputError(
-                f"inputs of this model: expected {listing(self._shapes) or 'none'}, found {listing(inputs) or 'none'}{mend}"
+                f"inputs of this model: expected {listing(self.input_shapes) or 'none'}, found {listing(inputs) or 'none'}{mend}"
             )
-        for name, shape in self._shapes.items():
+        for name, shape in self.input_shapes.items():
             found = inputs[name].shape
             if found != (len(codes), *shape):
                 raise InputError(
@@ -120,7 +120,7 @@ class NetworkPredictor:
 
     def predict_both(self, data: Dataset, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns predictions and raw predictions of a data set from one pass."""
-        logits = self.logits(data.codes, {k: v for k, v in data.inputs.items() if k in self._shapes}, batch_size)
+        logits = self.logits(data.codes, {k: v for k, v in data.inputs.items() if k in self.input_shapes}, batch_size)
         return self._losses.values(logits, shift=self._shift), self._losses.raw(logits, shift=self._shift)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from dragon_jax.baselines import REGISTRY as BASELINES
+from dragon_jax.baselines import REGISTRY
 from dragon_jax.config import build, defaults, plain
 from dragon_jax.data.load import DataConfig, data_config
 from dragon_jax.data.negatives import NegativesConfig
@@ -16,8 +16,11 @@ from dragon_jax.errors import InputError, listing, nearest
 from dragon_jax.models.base import ModelConfig
 from dragon_jax.models.registry import MODELS, model_config
 from dragon_jax.sections import AugmentConfig, EvaluateConfig, LossConfig, OptimConfig, TrainConfig, WeightingConfig
+from dragon_jax.training.deepbind_calibrated import DeepBindCalibratedConfig
 from dragon_jax.training.trainer import TrainSpec
 
+# What fits itself. The last one trains networks to do so, and therefore lives a floor above the others.
+BASELINES: dict[str, Any] = {**REGISTRY, "deepbind_calibrated": DeepBindCalibratedConfig}
 NETWORK_SECTIONS = {
     "optim": OptimConfig,
     "loss": LossConfig,

@@ -9,6 +9,7 @@ import pytest
 
 from dragon_jax import dna, metrics
 from dragon_jax.baselines.gkmsvm import GkmConfig, GkmModel
+from dragon_jax.baselines.gkmsvm_fit import cross_validate
 from dragon_jax.baselines.lsgkm_files import padded_codes, read_model, write_model
 from dragon_jax.data.dataset import Dataset, Task
 from dragon_jax.errors import InputError
@@ -142,15 +143,28 @@ def test_the_published_model_gives_the_published_scores(dragon_data):
         np.testing.assert_allclose(model.predict(codes, raw=True)[:, 0], scores, atol=1e-5)
 
 
-def test_trained_from_the_same_sequences_it_is_the_published_model(dragon_data):
-    parts = [[r.bases for r in read_fasta(dragon_data(f"{NFE2}.{part}.fa"))] for part in ("tr", "neg.tr")]
+def training_set(dragon_data):
+    """Returns the published training sequences, positives first, and their names."""
+    parts = [list(read_fasta(dragon_data(f"{NFE2}.{part}.fa"))) for part in ("tr", "neg.tr")]
+    records = [*parts[0], *parts[1]]
     targets = np.repeat(np.float32([1, 0]), [len(p) for p in parts])[:, None]
-    train = Dataset(
-        codes=padded_codes([*parts[0], *parts[1]]),
-        targets=targets,
-        tasks=(Task("bound"),),
-        ids=np.arange(len(targets)).astype(str),
-    )
+    codes = padded_codes([r.bases for r in records])
+    data = Dataset(codes=codes, targets=targets, tasks=(Task("bound"),), ids=np.arange(len(targets)).astype(str))
+    return data, [r.name for r in records]
+
+
+def test_cross_validation_gives_the_published_scores(dragon_data):
+    data, names = training_set(dragon_data)
+    rows = [line.split() for line in dragon_data(f"{NFE2}.cvpred.txt").read_text().splitlines()]
+    assert [r[0] for r in rows] == names
+    fold, theirs = np.array([int(r[3]) for r in rows]), np.array([float(r[1]) for r in rows])
+    one = fold == 1  # one fold of five against the rest: the others take as long each
+    ours = cross_validate(GkmConfig(l=10, k=6, d=3), data, one.astype(int))[:, 0]
+    np.testing.assert_allclose(ours[one], theirs[one], atol=1e-3)
+
+
+def test_trained_from_the_same_sequences_it_is_the_published_model(dragon_data):
+    train, _ = training_set(dragon_data)
     (positive, p), (negative, n) = (published(dragon_data, part) for part in ("test", "neg.test"))
     truth = np.repeat([1.0, 0.0], [len(p), len(n)])
     known = Dataset(

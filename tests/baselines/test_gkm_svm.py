@@ -14,7 +14,7 @@ from dragon_jax.baselines.gkm_kernels import KINDS
 from dragon_jax.baselines.gkm_operator import Operator, norms, words
 from dragon_jax.baselines.gkm_radial import matrix
 from dragon_jax.baselines.gkmsvm import GkmConfig
-from dragon_jax.baselines.gkmsvm_fit import platt
+from dragon_jax.baselines.gkmsvm_fit import cross_validate, platt
 from dragon_jax.config import build, defaults
 from dragon_jax.data.dataset import Dataset, Task
 from dragon_jax.errors import InputError
@@ -60,6 +60,38 @@ def test_decision_values_are_those_of_libsvm_on_the_matrix(kind):
     )
     np.testing.assert_allclose(model.predict(test.codes, raw=True)[:, 0], libsvm.decision_function(across), atol=5e-4)
     assert metrics.auroc(model.predict(test.codes)[:, 0], test.targets[:, 0]) > 0.7
+
+
+def test_cross_validation_scores_every_row_by_a_machine_that_has_not_seen_it():
+    data, config = dataset(91), GkmConfig(**SMALL, calibration_folds=2)
+    targets = data.targets.copy()
+    targets[90] = np.nan
+    data = dataclasses.replace(data, targets=targets)
+    fold = np.arange(91) % 3 + 7
+    found = cross_validate(config, data, fold)
+    np.testing.assert_array_equal(np.isnan(found[:, 0]), np.arange(91) == 90)
+    out = np.flatnonzero(fold[:90] == 8)
+    rest = config.fit(data.take(np.flatnonzero(fold[:90] != 8)))
+    np.testing.assert_allclose(found[out], rest.predict(data.codes[out], raw=True), atol=2e-3)
+    drawn = cross_validate(config, data, 3, seed=1)
+    assert metrics.auroc(drawn[:90, 0], targets[:90, 0]) > 0.7
+    for folds, said in (
+        (1, "expected 2 to 91, found 1"),
+        (fold[:5], "for each of 91 rows"),
+        (0 * fold, "two or more folds"),
+    ):
+        with pytest.raises(InputError, match=said):
+            cross_validate(config, data, folds)
+
+
+def test_too_many_sequences_for_a_radial_kernel_are_refused_at_once():
+    codes = np.zeros((40_000, 6), np.uint8)
+    targets = (np.arange(40_000) % 2).astype(np.float32)[:, None]
+    data = Dataset(codes=codes, targets=targets, tasks=(Task("a"),), ids=np.arange(40_000).astype(str))
+    with pytest.raises(
+        InputError, match="40,000 x 40,000 sequences: expected at most 4 GiB of memory, found 6.0. Use fewer"
+    ):
+        GkmConfig(**SMALL, kind="gkmrbf").fit(data)
 
 
 def test_finds_the_planted_motif_and_scores_words(fitted):

@@ -1,5 +1,7 @@
 """Extra inputs say themselves what follows the bases and which tracks change places on the other strand."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from dragon_jax.data.dataset import Dataset, Task, concatenate
 from dragon_jax.data.input_spec import InputSpec, default_spec, refuse_not_finite
+from dragon_jax.data.input_survey import InputSurvey
 from dragon_jax.errors import InputError
 from dragon_jax.models.base import other_strand
 from dragon_jax.sections import AugmentConfig
@@ -86,3 +89,29 @@ def test_values_that_are_not_finite_are_refused_with_their_row():
         InputError, match=r"x.npz, row 2: expected finite numbers in an input, found nan \(2 such rows\)"
     ):
         refuse_not_finite(np.array([[0, 1], [np.nan, np.inf], [np.inf, 0]]), "x.npz")
+
+
+def test_a_survey_in_parts_is_that_of_the_whole():
+    rng = np.random.default_rng(0)
+    signal = rng.normal(size=(20, 4, 2)).astype(np.float32)
+    signal[3, 1] = 0, np.nan
+    signal[:, 0, 1] = np.inf
+    rows = {"codes": np.zeros((20, 4), np.uint8), "targets": np.zeros((20, 1), np.float32), "tasks": (Task("t"),)}
+    inputs = {"signal": signal, "n": np.arange(20)}
+    data = Dataset(
+        **rows, ids=np.arange(20).astype(str), inputs=inputs, specs={"signal": InputSpec("signal", ("a", "b"))}
+    )
+    whole, first, second = InputSurvey(), InputSurvey(), InputSurvey()
+    whole.add(data)
+    first.add(data.take(np.arange(7)))
+    second.add(data.take(np.arange(7, 20)))
+    first.extend(InputSurvey.of(json.loads(json.dumps(second.state()))))
+    found, expected = first.record(), whole.record()
+    np.testing.assert_allclose(found["signal"].pop("mean"), expected["signal"].pop("mean"), rtol=1e-6)
+    assert found == expected
+    b = np.delete(signal[..., 1].ravel(), [4 * 3 + 1, *range(0, 80, 4)])
+    assert expected["signal"]["missing"] == [0, 21 / 80] and expected["signal"]["zero"] == [1 / 80, 0]
+    assert expected["signal"]["least"][1] == b.min() and expected["signal"]["most"][1] == b.max()
+    assert expected["n"] == {
+        "kind": "vector", "columns": [], "shape": [], "mean": [9.5], "least": [0], "most": [19], "zero": [0.05], "missing": [0]
+    }  # fmt: skip

@@ -146,7 +146,7 @@ def test_letters_and_tracks_start_as_one_glorot_kernel():
     ("raw", "match"),
     [
         ({"name": "factornet", "recurrent": -2}, "model.recurrent: expected -1 <= x"),
-        ({"name": "factornet", "early_dropout": 1.0}, "model.early_dropout: expected 0 <= x < 1"),
+        ({"name": "factornet", "conv_dropout": 1.0}, "model.conv_dropout: expected 0 <= x < 1"),
         ({"name": "factornet", "strands": "shared"}, "model.strands: 'shared' is not defined for factornet"),
         ({"name": "danq", "pool_width": 0}, "model.pool_width"),
         ({"name": "danq", "strands": "shared"}, "model.strands"),

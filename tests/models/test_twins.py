@@ -26,13 +26,25 @@ DEEPSEA = {
 }
 BASSET = {"name": "basset", "filters": (7, 6), "widths": (9, 5), "pools": (3, 4), "dense": (11, 10), "dropout": 0.0}
 STARR = {"name": "deepstarr", "filters": (7, 6), "widths": (7, 3), "pools": (2, 2), "dense": (11, 10), "dropout": 0.0}
+TRANSFORMER = {
+    "name": "transformer",
+    "filters": 7,
+    "width": 5,
+    "pool_width": 3,
+    "dim": 16,
+    "hidden": 9,
+    "heads": 2,
+    "block_dropout": 0.0,
+    "strands": "none",
+}
+LENGTHS = {"deepsea": 220, "basset": 81, "deepstarr": 49, "transformer": 61}
 TASKS = 3
 
 
 @functools.cache
-def ours(name, length):
+def ours(name):
     """The network, random variables (running statistics too), and codes."""
-    raw = {"deepsea": DEEPSEA, "basset": BASSET, "deepstarr": STARR}[name]
+    raw, length = next(r for r in (DEEPSEA, BASSET, STARR, TRANSFORMER) if r["name"] == name), LENGTHS[name]
     model = make_model(model_config(raw), TASKS)
     rng = np.random.default_rng(5)
     codes = rng.integers(0, 5, (6, length)).astype(np.uint8)
@@ -49,7 +61,7 @@ def ours(name, length):
 
 def test_deepsea_in_numpy_position_by_position():
     """Rectified values of 1e-6, windows of four, channels slow in the flattened features: from the published layer table."""
-    model, variables, codes = ours("deepsea", 220)
+    model, variables, codes = ours("deepsea")
     p = variables["params"]
     x = np.asarray(dna.one_hot(codes), np.float64)
 
@@ -141,24 +153,80 @@ def torch_twin(name, variables):
     return nn.Sequential(*layers, linear(variables["params"]["head"]))
 
 
+def transformer_twin(name, variables):
+    """The transformer from PyTorch's layers; rotations are products of complex numbers here."""
+    torch = pytest.importorskip("torch")
+    F = torch.nn.functional
+    p = jax.tree.map(lambda x: torch.from_numpy(np.array(x)), variables["params"])
+    t = p["trunk"]
+
+    def dense(x, weights):
+        return x @ weights["kernel"] + weights.get("bias", 0)
+
+    def norm(x, weights):
+        return F.layer_norm(x, x.shape[-1:], weights["scale"], weights["bias"], eps=1e-6)
+
+    def heads(x):
+        return x.unflatten(2, (2, 8)).transpose(1, 2)
+
+    def turned(x):
+        pairs = torch.complex(x[..., :4], x[..., 4:])
+        angle = torch.arange(x.shape[2])[:, None] / 10_000 ** (torch.arange(4) / 4)
+        pairs = pairs * torch.polar(torch.ones_like(angle), angle)
+        return torch.cat([pairs.real, pairs.imag], -1)
+
+    def forward(x):
+        x = F.relu(F.conv1d(x, t["detectors"]["kernel"].permute(2, 1, 0), t["detectors"]["bias"], padding=2))
+        x = dense(F.max_pool1d(x, 3).transpose(1, 2), t["tokens"])
+        for i in range(2):
+            w = t[f"block_{i}"]
+            h = norm(x, w["attention_norm"])
+            q, k, v = (heads(dense(h, w[n])) for n in ("query", "key", "value"))
+            h = F.scaled_dot_product_attention(turned(q), turned(k), v)
+            x = x + dense(h.transpose(1, 2).flatten(2), w["out"])
+            x = x + dense(F.gelu(dense(norm(x, w["dense_norm"]), w["up"])), w["down"])
+        x = norm(x, t["norm"])
+        share = dense(x, t["query"]).softmax(1)
+        return dense(torch.einsum("bth,bthe->bhe", share, x.unflatten(2, (2, 8))).flatten(1), p["head"])
+
+    class Twin(torch.nn.Module):
+        def forward(self, x):
+            return forward(x)
+
+    return Twin()
+
+
+def test_attention_sees_distances_not_places():
+    from dragon_jax.models.transformer import rotate
+
+    rng = np.random.default_rng(0)
+    q, k = (jnp.asarray(np.tile(rng.normal(size=8), (1, 9, 1, 1)), jnp.float32) for _ in range(2))
+    products = np.einsum("bphe,bshe->ps", rotate(q), rotate(k))
+    for distance in range(-8, 9):
+        along = np.diagonal(products, distance)
+        np.testing.assert_allclose(along, along[0], rtol=1e-4, atol=1e-5)
+    assert np.ptp(products) > 0.1
+
+
 def torch_input(codes):
     torch = pytest.importorskip("torch")
     return torch.from_numpy(np.asarray(dna.one_hot(codes)).transpose(0, 2, 1).copy())
 
 
-@pytest.mark.parametrize(("name", "length"), [("deepsea", 220), ("basset", 81), ("deepstarr", 49)])
-def test_outputs_equal_those_of_the_pytorch_twin(name, length):
-    model, variables, codes = ours(name, length)
-    twin = torch_twin(name, variables).eval()
+@pytest.mark.parametrize("name", sorted(LENGTHS))
+def test_outputs_equal_those_of_the_pytorch_twin(name):
+    model, variables, codes = ours(name)
+    twin = (transformer_twin if name == "transformer" else torch_twin)(name, variables).eval()
     expected = twin(torch_input(codes)).detach().numpy()
-    np.testing.assert_allclose(model.apply(variables, {"codes": codes}, train=False), expected, atol=1e-5)
+    logits = jax.jit(lambda v: model.apply(v, {"codes": codes}, train=False))(variables)
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
     assert expected.std() > 0.01
 
 
-@pytest.mark.parametrize(("name", "length"), [("deepsea", 220), ("basset", 81), ("deepstarr", 49)])
-def test_one_training_pass_equals_that_of_the_pytorch_twin(name, length):
+@pytest.mark.parametrize("name", ["basset", "deepsea", "deepstarr"])
+def test_one_training_pass_equals_that_of_the_pytorch_twin(name):
     """Outputs, gradients of all weights, and what the running statistics are afterwards."""
-    model, variables, codes = ours(name, length)
+    model, variables, codes = ours(name)
     twin = torch_twin(name, variables).train()
     output = twin(torch_input(codes))
     (output**2).mean().backward()

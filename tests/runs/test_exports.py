@@ -15,7 +15,7 @@ from dragon_jax import cli, dna
 from dragon_jax.baselines import REGISTRY
 from dragon_jax.data.dataset import Dataset, Task
 from dragon_jax.errors import InputError
-from dragon_jax.models.registry import MODELS, make_model
+from dragon_jax.models.registry import make_model
 from dragon_jax.runs.directory import RunDir, write_json
 from dragon_jax.runs.imported import Imported
 from dragon_jax.runs.imports import FAMILIES, _write
@@ -33,15 +33,15 @@ TASKS = [
 ]
 SMALL = {
     "convnet": {"filters": (4,), "widths": (8,), "pool_width": 0, "strands": "shared"},
-    "dense": {"widths": (8,)},
     "deepbind": {"detectors": 4, "width": 8, "mean_pool": True, "hidden": 16},
-    "hybrid": {},
+    "deepstarr": {"filters": (4, 4), "widths": (5, 3), "pools": (2, 2), "dense": (8,)},  # has batch statistics
+    "dense": {"widths": (8,)},
 }
 
 
 def network(folder, name, tasks=TASKS, **fields):
     """A run directory of a network with random weights, balanced batches, class weights and averaged weights."""
-    template = dragon_jax.template(model=name, source="simulation", **(SMALL.get(name, {}) | fields))
+    template = dragon_jax.template(model=name, source="simulation", **(SMALL[name] | fields))
     template.train.balance, template.loss.class_weight, template.optim.ema = 0.3, "balanced", 0.9
     config = {k: v for k, v in json.loads(template.to_json_best_effort()).items() if k != "data"}
     settings = parse(config, imported=True)
@@ -51,7 +51,7 @@ def network(folder, name, tasks=TASKS, **fields):
     rng = np.random.default_rng(1)
     leaves = {
         (f"ema/{k[7:]}" if k.startswith("params/") else f"model_state/{k}"): v
-        + rng.normal(0, 0.1, v.shape).astype(v.dtype)
+        + rng.uniform(-0.2, 0.2, v.shape).astype(v.dtype)
         for k, v in leaves.items()
     }
     outputs = {"length": LENGTH, "inputs": {}, "tasks": list(tasks)}
@@ -72,12 +72,9 @@ def same(one, two):
         assert np.isfinite(found).all()
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", ["convnet", "deepbind", "deepstarr"])
 def test_a_network_comes_back_bit_for_bit(name, tmp_path):
-    try:
-        run = network(tmp_path / "run", name)
-    except InputError as e:
-        pytest.skip(f"{name} needs more than sequences of {LENGTH} bases: {e}")
+    run = network(tmp_path / "run", name)
     assert cli.main(["export", str(run), f"--out={tmp_path / 'out'}"]) == 0
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["model.json", "model.safetensors"]
     assert cli.main(["import", "exported", str(tmp_path / "out"), f"--workdir={tmp_path / 'again'}"]) == 0
@@ -284,4 +281,4 @@ def test_refusals_of_an_export(tmp_path, capsys):
     with pytest.raises(InputError, match="as 'dragon export' writes it, found none"):
         dragon_jax.import_weights("exported", tmp_path / "there", tmp_path / "r2", say=lambda line: None)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["net", "run", "there"]
-    assert set(FAMILIES) == {"deepbind", "lsgkm", "exported"}
+    assert {"deepbind", "lsgkm", "exported"} <= set(FAMILIES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import subprocess
@@ -29,9 +30,13 @@ def benchmark(sides):
     return benchmark
 
 
-@pytest.mark.parametrize("network", ["convnet", "deepbind"])
-def test_twins_agree_before_and_after_training_steps(sides, tmp_path, network):
+@pytest.mark.parametrize("network", ["convnet", "deepbind", "deepsea", "factornet", "dilated"])
+def test_twins_agree_before_and_after_training_steps(sides, tmp_path, network, monkeypatch):
     pytest.importorskip("torch")
+    about = sides.NETWORKS[network]
+    if network == "deepsea":  # narrow, and short
+        narrow = {**about.fields, "filters": (8, 6, 10), "dense": (12,)}
+        monkeypatch.setitem(sides.NETWORKS, network, dataclasses.replace(about, length=250, tasks=3, fields=narrow))
     ours, twin = sides.Ours(1), sides.Torch(1, False)
     for side in (ours, twin):
         side.build(network, str(tmp_path / "weights.npz"))
@@ -45,6 +50,23 @@ def test_twins_agree_before_and_after_training_steps(sides, tmp_path, network):
     trained = ours.predict(network, codes)
     np.testing.assert_allclose(twin.predict(network, codes), trained, rtol=1e-3, atol=1e-3)
     assert np.abs(trained - start).max() > 0.01
+
+
+@pytest.mark.parametrize("network", ["convnet", "deepsea", "dilated"])
+def test_operations_of_a_step_are_those_that_the_compiler_counts(sides, network):
+    """Of a forward pass. XLA leaves products with padding out and counts sums and maxima, and the extra tap of paired positions."""
+    jax = pytest.importorskip("jax")
+    from dragon_jax.models.registry import make_model, model_config
+
+    about = sides.NETWORKS[network]
+    model = make_model(model_config({"name": network, **about.fields}), about.tasks)
+    codes = sides.examples(network, 1, 0)[0]
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), {"codes": codes}, train=False))
+    lowered = jax.jit(lambda v: model.apply(v, {"codes": codes}, train=False)).lower(shapes)
+    counted = lowered.cost_analysis()["flops"]
+    formula = 2 * (about.first + about.rest)
+    assert about.step_flops(3) == 3 * (3 * formula - 2 * about.first)
+    assert 0.95 < counted / formula < 1.1
 
 
 def test_ratios_are_worked_out_round_by_round(benchmark):
