@@ -3,6 +3,11 @@
 dragon train --config=configs/bpnet_yeast.py --workdir=runs/bpnet_yeast
 (ridge on 6-mers for the number of cuts alone, on the same windows: --config=configs/bpnet_yeast.py:kmer)
 
+Valid, chromosomes X and V, one seed: Pearson of log(1 + cuts) 0.657 [0.638, 0.671], Spearman 0.588, where the ridge has 0.648
+[0.634, 0.664] and 0.596; multinomial loss 33.16 a window, where the mean profile of train has 40.31 and an even one 40.28;
+divergence of profiles 0.824 bits (0.894; half of the windows hold 4 cuts or fewer, so that no prediction comes near 0).
+26 minutes on two CPU cores that eight other programs shared.
+
 Reads the genome and the bigWig of cut sites in $DRAGON_DATA/yeast (`dragon download yeast`); chromosomes are held out.
 """
 

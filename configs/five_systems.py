@@ -34,7 +34,7 @@ def get_config(argument: str = "deepbind,nanog,0"):
     DATA[data](c)
     if system == "factornet_atac":
         c.data.source.profiles = dict(signal=("$DRAGON_DATA/yeast/atac/atac_cut_sites.bw",))
-        c.data.source.profile_log1p = True
+        c.data.source.profile_scale, c.data.source.profile_log1p = dict(signal=(0.1,)), True
     settings(c, data)
     return c
 
@@ -56,13 +56,13 @@ def encode(c):
 
 
 def yeast(c):
-    """Twelve sequence-specific proteins, a peak centre in the central 100 of 500 bp, as configs/factornet_yeast.py."""
+    """Twelve sequence-specific proteins, a peak centre in the central 100 of 300 bp, as configs/factornet_yeast.py."""
     names = ("Reb1", "Abf1", "Fkh1", "Cin5", "Sok2", "Mcm1", "Rap1", "Mig1", "Phd1", "Met4", "Hap3", "Fkh2")
     s = c.data.source
     s.genome, s.sizes = "$DRAGON_DATA/yeast/sacCer3.no_chrVII_chrXVI.fa.gz", "$DRAGON_DATA/yeast/chrom.sizes"
     s.files = {name: f"$DRAGON_DATA/yeast/peaks/{name}_CX.bed.gz" for name in names}
     s.contigs, s.exclude = "roman", ("chrM",)
-    s.length, s.label.core, s.label.absent = 500, 100, "zero"
+    s.length, s.label.core, s.label.absent = 300, 100, "zero"
     c.data.split.duplicates = "drop"
     c.data.negatives.name, c.data.negatives.per_positive = "matched", 2
 
@@ -131,9 +131,10 @@ def factornet(c, data):
     if data == "encode":
         c.train.batch_size = 128
     if data == "yeast":  # as configs/factornet_yeast.py
-        c.model.width, c.model.pool_width, c.augment.shift = 20, 15, 20
-        c.optim.learning_rate, c.optim.warmup_fraction, c.optim.clip_norm = 5e-3, 0.1, 1.0
-        c.train.batch_size, c.train.epochs, c.train.monitor = 100, 10.0, "auprc"
+        c.model.update(width=20, pool_width=15, dropout=0.0, train_strands="one")
+        c.augment.update(reverse_complement=0.5, shift=10, mutate=0.0)
+        c.optim.warmup_fraction = 0.1
+        c.train.update(batch_size=100, epochs=30.0, monitor="auprc")
 
 
 def dilated(c, data):

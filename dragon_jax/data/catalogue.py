@@ -103,7 +103,7 @@ SETS: dict[str, RemoteSet] = {
         "Rossi et al. Nature 592, 309-314 (2021), doi:10.1038/s41586-021-03314-8; "
         "Schep et al. Genome Res. 25, 1757-1770 (2015)",
         "all files: without chrVII and chrXVI; atac_cut_sites.bw counts fragment ends (start and end - 1)",
-        ("yeast_chipexo", "yeast_atac", "bpnet_yeast", "five_systems"),
+        ("yeast_chipexo", "yeast_atac", "bpnet_yeast", "factornet_yeast", "five_systems"),
     ),
     "mpra_satmut": RemoteSet(
         "saturation-mutagenesis MPRA of 20 human elements",
