@@ -13,17 +13,7 @@ from dragon_jax.models.dense import ACTIVATIONS
 from dragon_jax.models.lengths import tower_lengths
 from dragon_jax.models.registry import MODELS, make_model, model_config
 from dragon_jax.models.summary import parameter_count, summarise_model
-
-# Networks whose layers do not fit short sequences or take long, small enough for tests of every network.
-SMALL = {
-    "danq": {"kernels": 6, "width": 7, "pool_width": 9, "recurrent": 4, "dense": 8},
-    "factornet": {"kernels": 6, "width": 7, "pool_width": 9, "recurrent": 4, "dense": 8},
-    "deepsea": {"filters": (6, 8), "widths": (8, 4), "pools": (4, 1), "conv_dropout": (0.2, 0.5), "dense": (9,)},
-    "basset": {"filters": (6, 5), "widths": (7, 5), "pools": (3, 2), "dense": (8, 7)},
-    "deepstarr": {"filters": (6, 5), "widths": (7, 3), "pools": (2, 2), "dense": (8, 7)},
-    "dragonn_genome": {"filters": (6, 5), "widths": (7, 3), "pools": (1, 9), "dense": (8,)},
-    "transformer": {"filters": 6, "width": 7, "dim": 8, "heads": 2, "hidden": 9, "blocks": 1},
-}
+from tests.models.small import SMALL
 
 
 def build(raw, length, tasks=1, seed=0):

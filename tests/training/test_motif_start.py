@@ -13,6 +13,7 @@ from dragon_jax.models.registry import MODELS, make_model, model_config
 from dragon_jax.training.losses import task_statistics
 from dragon_jax.training.motif_start import describe, find_starts, get_kernel, start_kernel, with_kernel
 from dragon_jax.training.trainer import Trainer, example
+from tests.models.small import SMALL
 from tests.training.test_trainer import spec
 
 WORDS = {"a": "GATTACAGG", "b": "CCGTATTCG"}
@@ -83,8 +84,7 @@ def test_a_filter_at_a_motif_answers_most_to_its_word_and_is_as_long_as_others()
 @pytest.mark.parametrize("name", [n for n in MODELS if n != "dense"])
 def test_every_network_with_a_convolution_says_where_its_first_kernel_is(name):
     train = data(8)
-    extra = {"pool_width": 5} if name == "convnet" else {}
-    model = make_model(model_config({"name": name, **extra}), 2)
+    model = make_model(model_config({"name": name, **SMALL.get(name, {})}), 2)
     params = model.init(jax.random.key(0), example(train), train=False)["params"]
     path = model.config.first_kernel
     kernel = get_kernel(params, path)
