@@ -6,8 +6,8 @@ dragon evaluate runs/deepsea --split=test
 
 Without an argument: 52 million weights on 2,000 simulated sequences of 1,000 bp, 300 steps of 32. `nanog` and `encode` are a
 quarter as wide. `nanog`: NANOG peaks against other accessible regions, 200 bp (`dragon download nanog_h1`); the layers are
-otherwise the published ones and leave 3 positions to the dense layer. `encode`: 109 tracks of ENCODE-DREAM, 100 bp (`dragon
-download encode_dream_multitask`); here convolutions keep the length (padding `same`), or the third would not fit.
+otherwise the published ones and leave 3 positions to the dense layer. `encode`: 109 tracks of ENCODE-DREAM, 100 bp
+(`dragon download encode_dream_multitask`); here convolutions keep the length (padding `same`), or the third would not fit.
 
 As published: both strands in training, one at a time, and the mean of their probabilities afterwards; L2 penalty 5e-7, L1
 penalty 1e-8 on the last hidden layer, kernel norms of at most 0.9, stochastic gradient descent with momentum. Those penalties

@@ -187,7 +187,8 @@ def dilated(network: Network) -> Any:
 
 DEEPSEA = {"filters": (320, 480, 960), "dense": (925,), "conv_dropout": (0.0, 0.0, 0.0)}
 DEEPSEA |= {"strands": "none", "train_strands": "same"}  # one strand, as it is trained
-FACTORNET = {"dropout": 0.0, "early_dropout": 0.0, "input_dropout": 0.0, "state_dropout": 0.0, "gate": "sigmoid"}
+_WITHOUT = ("dropout", "conv_dropout", "recurrent_dropout", "metadata_dropout", "input_dropout", "state_dropout")
+FACTORNET = dict.fromkeys(_WITHOUT, 0.0) | {"gate": "sigmoid"}
 NETWORKS: dict[str, Network] = {
     "convnet": Network(1000, 1, convnet, 986 * 900, (972 + 958) * 3375 + 405, flat=("head", 27)),
     # a filter on the other strand is its reverse complement on this one: both strands are two passes

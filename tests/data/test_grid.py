@@ -180,7 +180,7 @@ def folder(tmp_path, monkeypatch):
 def test_rows_and_notes_are_those_of_a_list_of_all_windows(folder, name):
     rows, notes = found(cases(folder)[name])
     assert rows == ROWS[name]
-    later = ("genome bases", "signal files whose uncovered")  # notes that the old code did not have
+    later = ("genome bases", "signal files")  # notes that the old code did not have
     assert {k: n for k, n in notes.items() if not k.startswith(later)} == NOTES[name]
 
 
