@@ -29,7 +29,7 @@ from dragon_jax import dna
 from dragon_jax.config import check_range
 from dragon_jax.data.input_spec import InputSpec
 from dragon_jax.models.base import Inputs, other_strand
-from dragon_jax.models.dilated import Tower, TowerConfig
+from dragon_jax.models.dilated import DilatedTowerConfig, Tower
 from dragon_jax.models.layers import Conv, glorot_uniform
 
 Outputs = Mapping[str, Array]
@@ -37,7 +37,7 @@ LARGEST_LOG = 30.0  # log counts beyond this mean nothing, and their exponential
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class BPNetConfig(TowerConfig):
+class BPNetConfig(DilatedTowerConfig):
     """A dilated tower under profile and count heads; tasks are those of `data.source.counts`.
 
     Attributes:

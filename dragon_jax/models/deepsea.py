@@ -15,24 +15,19 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from dragon_jax.config import check_range
-from dragon_jax.models.base import Inputs, ModelConfig, Strands
-from dragon_jax.models.dense import check_widths
+from dragon_jax.models.base import Inputs, Strands
 from dragon_jax.models.layers import Conv, exchange_strands, glorot_uniform, max_pool
-from dragon_jax.models.lengths import check_towers, receptive_field, tower_lengths
+from dragon_jax.models.tower import PooledConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DeepSEAConfig(ModelConfig):
+class DeepSEAConfig(PooledConfig):
     """The published network; every size can be changed.
 
     Attributes:
         strands, train_strands: as published, one strand at a time in training (both come by
             augment.reverse_complement=0.5), afterwards the mean probability of the two.
-        filters, widths: number and width of the filters of each convolution.
-        pools: max pooling after each, in positions; 1 = none.
-        padding: `valid` as published; `same` keeps the length, for sequences too short for the published layers.
         conv_dropout: share of units zeroed after each convolution and its pooling.
-        dense: widths of the hidden dense layers.
         floor: what the rectifier returns for input that is not positive. The published network has 1e-6.
     """
 
@@ -42,15 +37,12 @@ class DeepSEAConfig(ModelConfig):
     filters: tuple[int, ...] = (320, 480, 960)
     widths: tuple[int, ...] = (8, 8, 8)
     pools: tuple[int, ...] = (4, 4, 1)
-    padding: Literal["valid", "same"] = "valid"
     conv_dropout: tuple[float, ...] = (0.2, 0.2, 0.5)
     dense: tuple[int, ...] = (925,)
     floor: float = 1e-6
 
     def __post_init__(self):
         super().__post_init__()
-        check_towers(self.filters, self.widths, self.pools)
-        check_widths("dense", self.dense)
         if len(self.conv_dropout) != len(self.filters):
             raise ValueError(
                 f"conv_dropout: expected {len(self.filters)} values as in filters, found {len(self.conv_dropout)}"
@@ -61,16 +53,6 @@ class DeepSEAConfig(ModelConfig):
 
     def trunk(self, dtype: jnp.dtype) -> nn.Module:
         return DeepSEATrunk(self, dtype)
-
-    @property
-    def first_kernel(self) -> tuple[str, ...]:
-        return ("trunk", "conv_0", "kernel")
-
-    def receptive_field(self, length: int) -> int:
-        return min(length, receptive_field(self.widths, self.pools))
-
-    def check_length(self, length: int) -> None:
-        tower_lengths(length, self.widths, self.pools, self.padding)
 
 
 class DeepSEATrunk(nn.Module):

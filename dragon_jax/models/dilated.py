@@ -22,7 +22,7 @@ LARGEST = 1 << 20  # bases; a dilation beyond this is a slip of the pen
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TowerConfig(ModelConfig):
+class DilatedTowerConfig(ModelConfig):
     """The fields of a dilated tower, which keeps one position per base (or per `pool_width` bases).
 
     Attributes:
@@ -74,7 +74,7 @@ class TowerConfig(ModelConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class DilatedConfig(TowerConfig):
+class DilatedConfig(DilatedTowerConfig):
     """A dilated tower under the scalar head.
 
     Attributes:
@@ -104,7 +104,7 @@ class DilatedConfig(TowerConfig):
 class Tower(nn.Module):
     """Stem and residual layers; positions beyond the ends count as zero, so the number of positions stays."""
 
-    config: TowerConfig
+    config: DilatedTowerConfig
     dtype: jnp.dtype
     pool_width: int = 1
 

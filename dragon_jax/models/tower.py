@@ -1,4 +1,4 @@
-"""Convolutions and dense layers, each normalised over the batch and rectified: what Basset and DeepSTARR share."""
+"""Pooled convolutions and dense layers: what DeepSEA, Basset and DeepSTARR share, and with batch normalisation the last two."""
 
 from __future__ import annotations
 
@@ -17,17 +17,13 @@ from dragon_jax.models.normalization import BatchNorm, Convention
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TowerConfig(ModelConfig):
-    """Convolutions (batch normalisation, ReLU, max pooling), then dense layers (batch normalisation, ReLU, dropout).
+class PooledConfig(ModelConfig):
+    """Convolutions with max pooling between them, then dense layers.
 
     Attributes:
         filters, widths, pools: of each convolution: filters, their width, and max pooling (1 = none), in positions.
-        padding: `valid`, or `same` to keep the length at every convolution.
+        padding: `valid`, or `same` to keep the length at every convolution, for sequences too short for the layers.
         dense: widths of the hidden dense layers.
-        dropout: share of units zeroed after every dense layer.
-        convention: of batch normalisation, see `normalization.BatchNorm`.
-        flatten: which index varies slowly when positions and channels become one axis, as the weights of the
-            original expect it.
     """
 
     filters: tuple[int, ...] = (300, 200, 200)
@@ -35,16 +31,11 @@ class TowerConfig(ModelConfig):
     pools: tuple[int, ...] = (3, 4, 4)
     padding: Literal["valid", "same"] = "valid"
     dense: tuple[int, ...] = (1000, 1000)
-    convention: Convention = "torch"
-    flatten: Literal["channel", "position"] = "channel"
 
     def __post_init__(self):
         super().__post_init__()
         check_towers(self.filters, self.widths, self.pools)
         check_widths("dense", self.dense)
-
-    def trunk(self, dtype: jnp.dtype) -> nn.Module:
-        return TowerTrunk(self, dtype)
 
     @property
     def first_kernel(self) -> tuple[str, ...]:
@@ -55,6 +46,24 @@ class TowerConfig(ModelConfig):
 
     def check_length(self, length: int) -> None:
         tower_lengths(length, self.widths, self.pools, self.padding)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TowerConfig(PooledConfig):
+    """The same with batch normalisation before every ReLU.
+
+    Attributes:
+        dropout: share of units zeroed after every dense layer.
+        convention: of batch normalisation, see `normalization.BatchNorm`.
+        flatten: which index varies slowly when positions and channels become one axis, as the weights of the
+            original expect it.
+    """
+
+    convention: Convention = "torch"
+    flatten: Literal["channel", "position"] = "channel"
+
+    def trunk(self, dtype: jnp.dtype) -> nn.Module:
+        return TowerTrunk(self, dtype)
 
 
 class TowerTrunk(nn.Module):

@@ -9,7 +9,7 @@ import pytest
 
 from dragon_jax.dna import one_hot, reverse_complement
 from dragon_jax.errors import InputError
-from dragon_jax.models.dilated import DilatedConfig, Tower, TowerConfig
+from dragon_jax.models.dilated import DilatedConfig, DilatedTowerConfig, Tower
 from dragon_jax.models.registry import make_model, model_config
 from dragon_jax.models.summary import parameter_count
 
@@ -91,7 +91,7 @@ def test_equals_the_formula(pools):
 
 def test_tower_of_bpnet_has_its_parameters():
     """64 filters, stem of 25, nine layers: 6,464 + 111,168 (Avsec et al. 2021)."""
-    tower = Tower(TowerConfig(stem_width=25, layers=9), np.dtype("float32"))
+    tower = Tower(DilatedTowerConfig(stem_width=25, layers=9), np.dtype("float32"))
     shapes = jax.eval_shape(lambda: tower.init(jax.random.key(0), jnp.zeros((1, 1000, 4)), train=False))
     assert parameter_count(shapes["params"]) == 6_464 + 111_168
 
