@@ -25,7 +25,7 @@ KIND = {
 }
 # Test auROC on chromosomes 1 and 2, which are not in the data set: Shrikumar et al. 2019 and the data page of the project.
 PUBLISHED = {
-    "nanog": "published, trained on all rows here and tested on chr1 and chr2: LS-GKM 0.831, 6-mer regression 0.802"
+    "nanog": "Published, trained on all rows here and tested on chr1 and chr2: LS-GKM 0.831, 6-mer regression 0.802"
 }
 
 
@@ -74,6 +74,26 @@ def table(rows: pd.DataFrame, about: pd.DataFrame, data: str) -> str:
     return "\n".join(lines)
 
 
+def plot(rows: pd.DataFrame, path: Path) -> None:
+    """One dot per run and a bar at the mean, a panel for each data set."""
+    from matplotlib.figure import Figure
+
+    sets = list(dict.fromkeys(rows.data))
+    figure = Figure(figsize=(4.2 * len(sets), 3.8), layout="constrained")
+    for axes, data in zip(np.atleast_1d(figure.subplots(1, len(sets))), sets, strict=True):
+        mine = rows[rows.data == data]
+        order = mine.groupby("system").test_auroc.mean().sort_values()
+        for i, (system, mean) in enumerate(order.items()):
+            values = mine[mine.system == system].test_auroc.to_numpy()
+            axes.plot(values, np.full(len(values), i), "o", ms=4, color="C0", alpha=0.6)
+            axes.plot([mean, mean], [i - 0.3, i + 0.3], color="0.2", lw=2)
+        axes.set_yticks(range(len(order)), list(order.index))
+        axes.set_xlabel("test auROC: runs (dots), their mean (bar)")
+        axes.set_title(data)
+        axes.grid(axis="x", alpha=0.3)
+    figure.savefig(path, dpi=130)
+
+
 def write_tables(
     rows: pd.DataFrame, about: pd.DataFrame, failed: list[tuple[Any, ...]], planned: int, out: Path
 ) -> str:
@@ -94,4 +114,5 @@ def write_tables(
     )
     text = "\n".join(parts)
     (out / "table.md").write_text(text)
+    plot(rows, out / "test_auroc.png")
     return text
