@@ -43,6 +43,26 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.strip().endswith("[]")
 
 
+def test_a_platform_that_is_not_there_is_one_sentence_and_nothing_is_written(tmp_path):
+    config, workdir = write_config(tmp_path), tmp_path / "new"
+    done = dragon("train", f"--config={config}", f"--workdir={workdir}", env={"JAX_PLATFORMS": "nonesuch"})
+    said = sentence(done)
+    assert "JAX_PLATFORMS=nonesuch: expected a platform that JAX finds here" in said and "Unset JAX_PLATFORMS" in said
+    assert not workdir.exists()
+
+
+@pytest.mark.parametrize("error", [AssertionError(), RuntimeError("no backend")])
+def test_predict_and_evaluate_ask_for_the_platform_first(tmp_path, monkeypatch, error):
+    def absent():
+        raise error
+
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    monkeypatch.setattr("jax.local_devices", absent)
+    for verb in (dragon_jax.load, dragon_jax.evaluate):
+        with pytest.raises(InputError, match=r"JAX_PLATFORMS=cuda: expected .*\./scripts/setup cuda"):
+            verb(tmp_path / "absent")
+
+
 def test_a_run_directory_holds_what_the_house_says(run):
     folder = RunDir(run)
     assert folder.status["state"] == "done"
