@@ -26,7 +26,7 @@ from dragon_jax.runs.imports import Options, import_run
 from dragon_jax.runs.predictor import BaselinePredictor, NetworkPredictor
 from dragon_jax.runs.predictor import load as _load
 from dragon_jax.runs.settings import template
-from dragon_jax.runtime import enable_compilation_cache
+from dragon_jax.runtime import check_device, enable_compilation_cache
 
 __all__ = [
     "compare",
@@ -70,6 +70,7 @@ def train(
         RunError: the run failed (for example a non-finite loss).
         dragon_jax.training.trainer.Stopped: `stop` asked; everything is saved.
     """
+    check_device()
     enable_compilation_cache()
     if quiet:
         say = lambda line: None  # noqa: E731
@@ -151,6 +152,7 @@ def import_weights(
     Raises:
         InputError: unknown family, a file that is none, a directory that holds a run, or bad data.
     """
+    check_device()
     enable_compilation_cache()
     options = Options(window=window, task=task, kind=kind)
     run = import_run(family, file, workdir, config=config, options=options, say=say)
@@ -162,6 +164,7 @@ def import_weights(
 
 def evaluate(run: str | os.PathLike, split: str = "valid") -> dict[str, Any]:
     """Evaluates a run on a split and returns what `results.json` holds; see `evaluation.run.evaluate_run`."""
+    check_device()
     enable_compilation_cache()
     result = evaluate_run(os.fspath(run), split)
     write_report(Path(RunDir(run).path))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dragon_jax.errors import InputError, nearest, show
+from dragon_jax.errors import InputError, listing, nearest, show
 
 # Sections whose names the user chooses; `--config.weighting.weights.CTCF=2.0` adds one.
 FREE = (
@@ -168,6 +168,8 @@ def _where(error: BaseException, path: str) -> str:
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).resolve() == here]
     place = f"{path}, line {lines[-1]}" if lines else path
     text = str(error.args[0]) if error.args else str(error)
+    if isinstance(error, AttributeError) and hasattr(error.obj, "to_dict"):
+        return f"{place}: {_absent(error.obj, str(error.name))}"
     if absent := re.search(r'Key "(.+?)" does not exist', text):
         known = re.findall(r"(\w+)\\*': ", text)
         return f"{place}: {show(absent[1])}: no such field{nearest(absent[1], known)}"
@@ -176,6 +178,18 @@ def _where(error: BaseException, path: str) -> str:
     ):
         return f"{place}: {wrong[1]}: expected {wrong[4]}, found {show(wrong[2])} of {wrong[3]}"
     return f"{place}: {type(error).__name__}: {show(text, 200)}"
+
+
+def _absent(section: Any, name: str) -> str:
+    """The sentence for a field or section that a config, or a part of one, does not have."""
+    model = section.get("model")
+    if not hasattr(model, "to_dict"):
+        return f"{show(name)}: no such field{nearest(name, list(section.keys()))}"
+    found = [key for key in section.keys() if hasattr(section[key], "to_dict")]
+    return (
+        f"{show(name)}: model '{show(model.get('name'))}' has no such section{nearest(name, found)}. Its config has "
+        f"{listing(found, 20)}"
+    )
 
 
 def _names(config: Any, prefix: str = "") -> list[str]:

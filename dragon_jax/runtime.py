@@ -9,6 +9,8 @@ import platform
 import sys
 from pathlib import Path
 
+from dragon_jax.errors import InputError, show
+
 
 def cache_folder() -> Path:
     """Returns the user's cache folder of this package: `$DRAGON_CACHE`, or `dragon_jax` in the usual place."""
@@ -46,6 +48,26 @@ def enable_compilation_cache() -> None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def check_device() -> None:
+    """Raises InputError where `JAX_PLATFORMS` asks for a platform that is not there, before anything is written.
+
+    JAX finds out only when the first array is made, and then by an AssertionError or a RuntimeError.
+    """
+    import jax
+
+    try:
+        jax.local_devices()
+    except (AssertionError, RuntimeError) as e:
+        asked = os.environ.get("JAX_PLATFORMS")
+        if not asked:
+            raise
+        said = f" ({show(e, 150)})" if str(e) else ""
+        raise InputError(
+            f"JAX_PLATFORMS={show(asked)}: expected a platform that JAX finds here, found none of that name{said}. Unset "
+            "JAX_PLATFORMS, or, for an NVIDIA GPU, run ./scripts/setup cuda once"
+        ) from e
 
 
 def keep_freed_memory() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any
@@ -38,7 +39,8 @@ def score_file(
 ) -> int:
     """Writes a TSV: `id`, then one column per task with the full float32 precision; returns the number of rows.
 
-    A file appears under its name only when it is complete; on standard output rows appear as they are ready.
+    A file appears under its name only when it is complete; on standard output rows appear as they are ready, the
+    header with the first of them.
 
     Args:
         inputs: NPZ or HDF5 file with the further inputs that the model reads, see `data.input_file`.
@@ -124,12 +126,16 @@ def _columns(predictor: Predictor, tasks: Sequence[str] | None) -> list[int]:
 def _write(
     predictor: Predictor, pieces: Iterable[Piece], out: str, columns: list[int], raw: bool, batch_size: int
 ) -> int:
-    count = 0
-    with _open(out) as file:
-        file.write("\t".join(["id", *(_cell(predictor.tasks[c].name) for c in columns)]) + "\n")
+    def results() -> Iterator[tuple[list[str], np.ndarray]]:
         for ids, codes, inputs in pieces:
             more: dict[str, Any] = {"inputs": inputs} if inputs else {}
-            values = predictor.predict(codes, raw=raw, batch_size=batch_size, **more)[:, columns]
+            yield ids, predictor.predict(codes, raw=raw, batch_size=batch_size, **more)[:, columns]
+
+    scored, count = results(), 0
+    first = list(itertools.islice(scored, 1))  # what is refused at once leaves a pipe without even the header
+    with _open(out) as file:
+        file.write("\t".join(["id", *(_cell(predictor.tasks[c].name) for c in columns)]) + "\n")
+        for ids, values in itertools.chain(first, scored):
             file.writelines(f"{_cell(i)}\t{row}\n" for i, row in zip(ids, _rows(values), strict=True))
             count += len(ids)
     return count

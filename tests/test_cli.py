@@ -13,8 +13,10 @@ import pytest
 import dragon_jax
 from dragon_jax import dna
 from dragon_jax.config_flags import load_config
+from dragon_jax.data.dataset import Task
 from dragon_jax.errors import InputError
 from dragon_jax.runs.directory import RunDir
+from dragon_jax.scoring import score_file
 from tests.runs.helpers import command, dragon, environment, write_config
 
 
@@ -41,6 +43,26 @@ def test_help_imports_nothing_heavy():
     code += "print(sorted({'jax','numpy','pandas','absl','flax','matplotlib'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("[]")
+
+
+def test_a_platform_that_is_not_there_is_one_sentence_and_nothing_is_written(tmp_path):
+    config, workdir = write_config(tmp_path), tmp_path / "new"
+    done = dragon("train", f"--config={config}", f"--workdir={workdir}", env={"JAX_PLATFORMS": "nonesuch"})
+    said = sentence(done)
+    assert "JAX_PLATFORMS=nonesuch: expected a platform that JAX finds here" in said and "Unset JAX_PLATFORMS" in said
+    assert not workdir.exists()
+
+
+@pytest.mark.parametrize("error", [AssertionError(), RuntimeError("no backend")])
+def test_predict_and_evaluate_ask_for_the_platform_first(tmp_path, monkeypatch, error):
+    def absent():
+        raise error
+
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    monkeypatch.setattr("jax.local_devices", absent)
+    for verb in (dragon_jax.load, dragon_jax.evaluate):
+        with pytest.raises(InputError, match=r"JAX_PLATFORMS=cuda: expected .*\./scripts/setup cuda"):
+            verb(tmp_path / "absent")
 
 
 def test_a_run_directory_holds_what_the_house_says(run):
@@ -126,6 +148,22 @@ def test_predict_refuses_in_one_sentence_and_writes_nothing(run, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty.fa", "ok.fa", "protein.fa", "short.fa"]
     line = sentence(dragon("predict", tmp_path / "nothing", tmp_path / "ok.fa"))
     assert "expected a run directory" in line
+
+
+def test_a_pipe_gets_no_header_when_the_first_rows_are_refused(tmp_path, capsys):
+    class Zeros:
+        tasks, length = (Task("motif"),), 4
+
+        def predict(self, sequences, *, raw=False, batch_size=256):
+            return np.zeros((len(sequences), 1), np.float32)
+
+    (tmp_path / "short.fa").write_text(">a\nACGT\n>b\nAC\n")
+    with pytest.raises(InputError, match="'b'"):
+        score_file(Zeros(), str(tmp_path / "short.fa"), "-")
+    assert capsys.readouterr().out == ""
+    (tmp_path / "ok.fa").write_text(">a\nACGT\n")
+    assert score_file(Zeros(), str(tmp_path / "ok.fa"), "-") == 1
+    assert capsys.readouterr().out == "id\tmotif\na\t0.0\n"
 
 
 @pytest.mark.parametrize(

@@ -219,3 +219,19 @@ def test_what_goes_wrong_inside_get_config_is_said_with_its_line(tmp_path, text,
     monkeypatch.chdir(tmp_path)  # a relative path must give the line as well
     with pytest.raises(InputError, match=match):
         load_config("bad.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("c.train.monitor = 'auprc'", "train: model 'kmer' has no such section. Its config has data, evaluate, model"),
+        ("c.modle.k = 3", "modle: model 'kmer' has no such section; did you mean model?"),
+        ("c.data.sourc.x = 3", "sourc: no such field; did you mean source?"),
+    ],
+)
+def test_a_section_that_a_model_does_not_have_is_named_beside_those_it_has(tmp_path, text, says):
+    body = f"import dragon_jax\n\ndef get_config():\n    c = dragon_jax.template(model='kmer', source='table')\n    {text}\n"
+    (tmp_path / "bad.py").write_text(body + "    return c\n")
+    with pytest.raises(InputError) as error:
+        load_config(str(tmp_path / "bad.py"))
+    assert f"bad.py, line 5: {says}" in str(error.value)

@@ -50,7 +50,8 @@ def evaluate_predictions(
     Returns:
         `n`: examples. `loss`: unweighted mean of the losses of all tasks that have one.
         `mean`, `median`: over the tasks where a metric is defined. `defined`: how many those are.
-        `mean_ci`: intervals of the means, examples resampled for all tasks together (see `mean_intervals`).
+        `mean_ci`: intervals of the means, examples resampled for all tasks together (see `mean_intervals`); of a mean
+            over one task alone, the interval of that task.
         `per_task`: by name, `kind`; `n` measured examples; for binary tasks `n_positive`, `prevalence`; `loss`
             (logistic, square, or Poisson exp(s) - y s, s the log rate); every metric of its kind and `METRIC_ci` =
             [low, high] (see `task_intervals`); for binary tasks `threshold`, `threshold_from` (a split, `self`, or
@@ -101,7 +102,13 @@ def evaluate_predictions(
 
     tables = metrics.in_threads(table, range(len(tasks)))
     columns = metrics.by_metric(per_task)
-    means = boot.mean_intervals(predictions, targets, kinds, **settings, logits=logits) if bootstrap else {}
+    means = {}
+    if bootstrap and len(tasks) > 1:
+        means = boot.mean_intervals(predictions, targets, kinds, **settings, logits=logits)
+    for name, values in columns.items():
+        defined = np.flatnonzero(~np.isnan(values))
+        if len(defined) == 1 and name in intervals[defined[0]]:
+            means[name] = intervals[defined[0]][name]  # one number, one interval: not that of other draws
     result = {
         "n": len(targets),
         "loss": _over_tasks([t["loss"] for t in tables], np.mean),

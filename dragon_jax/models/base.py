@@ -25,6 +25,7 @@ from dragon_jax.data.input_spec import InputSpec, default_spec
 from dragon_jax.models.layers import glorot_uniform
 
 Strands = Literal["none", "average", "probability", "maximum", "shared"]
+ApartStrands = Literal["none", "average", "probability", "maximum"]  # of trunks in which nothing can be exchanged
 Inputs = Mapping[str, Array | np.ndarray]
 
 

@@ -52,6 +52,7 @@ class BPNetConfig(DilatedTowerConfig):
     """
 
     name: str = "bpnet"
+    strands: Literal["none", "average"] = "none"
     output_length: int = 0
     tracks: Literal[1, 2] = 1
     heads: Literal["original", "lite"] = "lite"
@@ -67,8 +68,6 @@ class BPNetConfig(DilatedTowerConfig):
         check_range("control_window", self.control_window, 1, 10_000)
         if self.profile_width % 2 == 0:
             raise ValueError(f"profile_width: expected an odd number, found {self.profile_width}")
-        if self.strands not in ("none", "average"):
-            raise ValueError(f"strands: expected 'none' or 'average' for bpnet, found {self.strands!r}")
         if self.heads == "lite" and self.tracks == 2 and self.profile_softmax == "strand":
             raise ValueError(
                 "profile_softmax: 'strand' needs the counts of each strand, which heads='lite' does not predict. Use 'both' or "

@@ -16,7 +16,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from dragon_jax.config import check_range
-from dragon_jax.models.base import Inputs, ModelConfig
+from dragon_jax.models.base import ApartStrands, Inputs, ModelConfig
 from dragon_jax.models.layers import Conv, glorot_uniform, max_pool
 from dragon_jax.models.recurrent import Gate, Recurrent
 
@@ -35,6 +35,7 @@ class DanQConfig(ModelConfig):
     """
 
     name: str = "danq"
+    strands: ApartStrands = "none"
     kernels: int = 320
     width: int = 26
     pool_width: int = 13
@@ -50,8 +51,6 @@ class DanQConfig(ModelConfig):
             check_range(name, getattr(self, name), 1, 100_000)
         for name in ("pool_dropout", "recurrent_dropout"):
             check_range(name, getattr(self, name), 0, 1, open_high=True)
-        if self.strands == "shared":
-            raise ValueError("strands: 'shared' is not defined for danq. Use 'average', 'probability' or 'maximum'")
 
     def trunk(self, dtype: jnp.dtype) -> nn.Module:
         return DanQTrunk(self, dtype)

@@ -14,7 +14,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from dragon_jax.config import check_range
-from dragon_jax.models.base import Inputs, ModelConfig, Strands
+from dragon_jax.models.base import ApartStrands, Inputs, ModelConfig
 from dragon_jax.models.layers import Conv, DenseStack
 
 
@@ -27,7 +27,7 @@ class DeepBindConfig(ModelConfig):
     """
 
     name: str = "deepbind"
-    strands: Strands = "maximum"
+    strands: ApartStrands = "maximum"
     unknown: float = 0.25
     detectors: int = 16
     width: int = 24
@@ -41,10 +41,6 @@ class DeepBindConfig(ModelConfig):
         check_range("width", self.width, 1, 1000)
         check_range("hidden", self.hidden, 0, 100_000)
         check_range("init_scale", self.init_scale, 0, 10)
-        if self.strands == "shared":
-            raise ValueError(
-                "strands: 'shared' needs a second convolution, deepbind has one. Use 'maximum' or 'average'"
-            )
 
     def trunk(self, dtype: jnp.dtype) -> nn.Module:
         return DeepBindTrunk(self, dtype)

@@ -23,7 +23,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from dragon_jax.config import check_range
-from dragon_jax.models.base import Inputs, ModelConfig, Strands
+from dragon_jax.models.base import ApartStrands, Inputs, ModelConfig
 from dragon_jax.models.convolution import conv1d
 from dragon_jax.models.layers import glorot_uniform, max_pool
 from dragon_jax.models.recurrent import Gate, Recurrent
@@ -47,7 +47,7 @@ class FactorNetConfig(ModelConfig):
     """
 
     name: str = "factornet"
-    strands: Strands = "probability"
+    strands: ApartStrands = "probability"
     dropout: float = 0.2
     kernels: int = 32
     width: int = 34
@@ -70,10 +70,6 @@ class FactorNetConfig(ModelConfig):
         check_range("recurrent", self.recurrent, -1, 100_000)
         for name in ("conv_dropout", "recurrent_dropout", "metadata_dropout", "input_dropout", "state_dropout"):
             check_range(name, getattr(self, name), 0, 1, open_high=True)
-        if self.strands == "shared":
-            raise ValueError(
-                "strands: 'shared' is not defined for factornet. Use 'probability', 'average' or 'maximum'"
-            )
 
     def trunk(self, dtype: jnp.dtype) -> nn.Module:
         return FactorNetTrunk(self, dtype)

@@ -1,9 +1,10 @@
 """Released FactorNet models (Keras 1 HDF5, written with Theano) as a config and parameters of `models.factornet`.
 
-A folder holds `best_model.hdf5` or `final_model.hdf5` and, beside it, where they were kept: `model.json` (layers),
-`chip.txt` (factors), `bigwig.txt` (tracks, in the order of their channels), `feature.txt` and `meta.txt` (what the metadata
-are). Theano saves the kernels of a true convolution: they are reversed along the bases here. Gates lie apart as i, c, f, o
-there and together as i, f, c, o here. Moments of the optimiser are left; every other number must have its place.
+A folder holds `best_model.hdf5` or `final_model.hdf5` and `model.json` (layers; the file of a whole model may describe
+them itself) and, where they were kept, `chip.txt` (factors), `bigwig.txt` (tracks, in the order of their channels),
+`feature.txt` and `meta.txt` (what the metadata are). Theano saves the kernels of a true convolution: they are reversed
+along the bases here. Gates lie apart as i, c, f, o there and together as i, f, c, o here. Moments of the optimiser are
+left; every other number must have its place.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from dragon_jax.models.keras_files import KerasWeights, read_architecture, read_
 
 CITATION = "Quang, Xie. Methods 166, 40-47 (2019), doi:10.1016/j.ymeth.2019.03.020"
 _WEIGHTS = ("best_model.hdf5", "final_model.hdf5")
-_SHAPES = {34: (17, 1002), 26: (13, 1000)}  # width -> pooling and length, of the released models and of the program
+_LENGTHS = {34: 1002, 26: 1000}  # width -> length, of the released models and of the program
 _GENCODE = ("cpg_island", "cds", "intron", "promoter", "utr5", "utr3")
 _EXPRESSION = tuple(f"GEPC{k}" for k in range(1, 9))
 _LAYER = re.compile(r"(convolution1d|timedistributed|bidirectional|dense)_\d+")
@@ -43,6 +44,7 @@ class FactorNetFile:
         file: of the weights. config, length: of the network and its sequences (bases).
         tasks: factors. specs: inputs beside the sequence, by name.
         params: parameters by path below `params`, float32.
+        notes: what the files do not say, and what is lost by it; a sentence each, for the user.
     """
 
     file: str
@@ -51,14 +53,15 @@ class FactorNetFile:
     tasks: tuple[str, ...]
     specs: Mapping[str, InputSpec]
     params: Mapping[str, np.ndarray]
+    notes: tuple[str, ...] = ()
 
 
 def read_factornet(path: str | os.PathLike) -> FactorNetFile:
     """Reads the folder of a model, or its file of weights and what lies beside it.
 
     Raises:
-        InputError: no such file or folder, layers that are not FactorNet's, sizes that do not fit each other, or lists of
-            tracks, factors and features that do not fit the weights.
+        InputError: no such file or folder, no description of the layers beside or in the file, layers that are not
+            FactorNet's, sizes that do not fit each other, or lists of tracks, factors and features that do not fit the weights.
     """
     file = _weights_in(path)
     folder, weights = expand(file).parent, read_keras(file)
@@ -66,24 +69,26 @@ def read_factornet(path: str | os.PathLike) -> FactorNetFile:
     params = _parameters(weights, layers)
     kernels, dense = params["trunk/position_dense/bias"].size, params["trunk/dense_0/bias"].size
     forward = params.get("trunk/lstm/forward_bias")
-    described = folder / "model.json"
-    layout = read_layout(read_architecture(described), show(described, 300)) if described.is_file() else None
-    if layout is None and weights.architecture is not None:
-        layout = read_layout(weights.architecture, weights.name)
+    layout, notes = _described(folder, weights)
     width, rows = len(params["trunk/conv/kernel"]), params["trunk/dense_0/kernel"].shape[0]
     recurrent = 0 if forward is None else forward.size // 4
-    if not recurrent and rows == kernels and (layout is None or not layout.pool):
+    if not recurrent and rows == kernels and not layout.pool:
         recurrent = -1
     pool, length = _sizes(width, layout, recurrent, weights.name)
-    fields = {"dropout": 0.0} if layout is None else layout.fields()
     sizes = {"kernels": kernels, "width": width, "pool_width": pool, "recurrent": recurrent, "dense": dense}
-    config = build(FactorNetConfig, {**fields, **sizes}, weights.name)
+    config = build(FactorNetConfig, {**layout.fields(), **sizes}, weights.name)
     positions = 1 if recurrent < 0 else (length - width + 1) // pool
     expected = positions * (2 * recurrent if recurrent > 0 else kernels)
     if rows != expected:
         raise InputError(
             f"{weights.name}: expected {expected:,} inputs of the first hidden layer ({positions} positions left of {length} "
             f"bases), found {rows:,}. Is model.json that of these weights?"
+        )
+    if "trunk/conv/tracks" in params and not _lines(folder, "bigwig.txt"):
+        notes.append(
+            f"no bigwig.txt beside {weights.name}: the names of its tracks are lost, they are called track_1, track_2, ... in the "
+            "order of the channels; and no two change places on the other strand, as NAME_fwd and NAME_rev would. Put "
+            "bigwig.txt beside it and import again where that matters"
         )
     late = params["trunk/dense_1/kernel"].shape[0] - dense if "trunk/dense_1/kernel" in params else 0
     return FactorNetFile(
@@ -93,7 +98,22 @@ def read_factornet(path: str | os.PathLike) -> FactorNetFile:
         _tasks(folder, params["head/bias"].size, weights.name),
         _specs(folder, params, late),
         params,
+        tuple(notes),
     )
+
+
+def _described(folder: Path, weights: KerasWeights) -> tuple[Layout, list[str]]:
+    """The description beside the weights, else that in their file, which the user is told."""
+    described = folder / "model.json"
+    if described.is_file():
+        return read_layout(read_architecture(described), show(described, 300)), []
+    if weights.architecture is None:
+        raise InputError(
+            f"{weights.name}: expected model.json beside it, or a description of the layers inside, found neither: weights alone "
+            "do not tell gates, pooling and length"
+        )
+    note = f"no model.json beside {weights.name}: its layers are those that the file itself describes (model_config)"
+    return read_layout(weights.architecture, f"{weights.name}, its model_config"), [note]
 
 
 def _weights_in(path: str | os.PathLike) -> str:
@@ -183,16 +203,15 @@ def _lstm(where: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
         raise InputError(f"{where}: expected gates of one shape, found {show(e)}") from e
 
 
-def _sizes(width: int, layout: Layout | None, recurrent: int, name: str) -> tuple[int, int]:
-    """Pooling and length: as described, else those of the released models with this width."""
-    pool, length = _SHAPES.get(width, (None, None))
-    if layout is not None:
-        pool, length = layout.pool if recurrent >= 0 else 1, layout.length or length
-    if pool is None or length is None:
+def _sizes(width: int, layout: Layout, recurrent: int, name: str) -> tuple[int, int]:
+    """Pooling and length as described; where any length will do, that of the released models with this width."""
+    length = layout.length or _LENGTHS.get(width)
+    if length is None:
         raise InputError(
-            f"{name}: expected model.json beside it, found none: kernels of {width} bases do not tell the length of sequences"
+            f"{name}: expected a description with the length of sequences, found one for any length, and kernels of {width} bases "
+            "do not tell it"
         )
-    return pool, length
+    return layout.pool if recurrent >= 0 else 1, length
 
 
 def _lines(folder: Path, name: str) -> list[str]:

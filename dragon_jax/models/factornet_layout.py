@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from dragon_jax.errors import InputError, show
+from dragon_jax.errors import InputError, listing, show
 
 # A dropout counts for what it follows.
 _DROPOUTS = {
@@ -17,6 +17,10 @@ _DROPOUTS = {
     "Merge": "metadata_dropout",
     "Dense": "dropout",
 }
+
+
+_OTHERS = {"InputLayer", "Dropout", "TimeDistributed", "Flatten"}  # with those above, all kinds that there are
+_ORDER = ("Convolution1D", "TimeDistributed", "MaxPooling1D", "GlobalMaxPooling1D", "Bidirectional", "Dense")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +66,12 @@ def _read(layers: list[dict[str, Any]], where: str) -> Layout:
     configs: dict[str, list[dict[str, Any]]] = {}
     for layer in layers:
         configs.setdefault(layer["class_name"], []).append(layer["config"])
+    if unknown := sorted(set(configs) - _OTHERS - set(_DROPOUTS)):
+        raise InputError(f"{where}: expected the kinds of layers that FactorNet has, found {listing(unknown)}")
+    order = [_ORDER.index(layer["class_name"]) for layer in layers if layer["class_name"] in _ORDER]
+    if order != sorted(order):
+        found = [_ORDER[k] for k in order]
+        raise InputError(f"{where}: expected layers in the order {listing(_ORDER, 9)}, found {listing(found, 9)}")
     conv, (merge, *_) = configs["Convolution1D"][0], configs["Merge"][::-1]
     dense = [c["activation"] for c in configs["Dense"]]
     position = configs["TimeDistributed"][0]["layer"]
@@ -74,6 +84,15 @@ def _read(layers: list[dict[str, Any]], where: str) -> Layout:
         ("activations of the dense layers", dense, ["relu"] * (len(dense) - 1) + ["sigmoid"]),
         ("mode of the last merge", merge["mode"], "ave"),
     ]
+    for layer in layers:
+        if (
+            layer["class_name"] == "Merge" and layer["config"] is not merge
+        ):  # metadata after the last dense layer before
+            own = layer["config"]
+            facts += [("mode of the merge with metadata", own["mode"], "concat")]
+            facts += [("concat_axis of the merge with metadata", own.get("concat_axis", -1), -1)]
+            ends = [[kinds[source[0]] == "InputLayer" for source in node] for node in layer["inbound_nodes"]]
+            facts += [("metadata last in the merge", ends, [[False, True]] * len(ends))]
     gate, rates = "hard_sigmoid", dict.fromkeys(_DROPOUTS.values(), 0.0)
     rates |= {"input_dropout": 0.0, "state_dropout": 0.0}
     for outer in configs.get("Bidirectional", ()):
@@ -82,6 +101,7 @@ def _read(layers: list[dict[str, Any]], where: str) -> Layout:
         facts += [("layer in both directions", outer["layer"]["class_name"], "LSTM")]
         facts += [("activation of the LSTM", own["activation"], "tanh")]
         facts += [("return_sequences of the LSTM", own["return_sequences"], True)]
+        facts += [(f"{flag} of the LSTM", own.get(flag, False), False) for flag in ("go_backwards", "stateful")]
         gate = own["inner_activation"]
         rates |= {"input_dropout": float(own["dropout_W"]), "state_dropout": float(own["dropout_U"])}
     pool = 0

@@ -15,7 +15,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float
 
 from dragon_jax.config import check_range
-from dragon_jax.models.base import Inputs, ModelConfig, Strands
+from dragon_jax.models.base import ApartStrands, Inputs, ModelConfig
 from dragon_jax.models.dense import check_widths
 from dragon_jax.models.layers import Activation, Conv, DenseStack, activate, max_pool
 
@@ -41,7 +41,7 @@ class HybridConfig(ModelConfig):
     """
 
     name: str = "hybrid"
-    strands: Strands = "average"
+    strands: ApartStrands = "average"
     filters: int = 128
     width: int = 15
     first_activation: Activation = "relu"
@@ -74,8 +74,6 @@ class HybridConfig(ModelConfig):
             check_range("words", k, 1, 10)
         if not self.filters and not self.words:
             raise ValueError("filters: expected at least 1 where words is empty, found 0")
-        if self.strands == "shared":
-            raise ValueError("strands: 'shared' is not defined for the words of hybrid. Use 'average' or 'maximum'")
 
     def trunk(self, dtype: jnp.dtype) -> nn.Module:
         return HybridTrunk(self, dtype)

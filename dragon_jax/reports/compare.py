@@ -151,6 +151,11 @@ def _results(run: Run, split: str) -> dict[str, dict[str, Any]]:
     found = per_task(run.results.get(split, {}))
     if not found:
         have = listing(run.results) if run.results else "none"
+        if run.provenance.get("reason") == "imported" and "data" not in run.config:
+            raise InputError(
+                f"{show(run.path, 200)} has no results on split '{split}': expected a run with data, found a model that was "
+                "imported without. Import it again with --config=CONFIG, whose part 'data' is then its own"
+            )
         raise InputError(
             f"{show(run.path, 200)} has no results on split '{split}': expected an entry in results.json, "
             f"found {have}. Run dragon evaluate {show(run.path, 200)} --split={split}"

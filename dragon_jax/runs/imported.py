@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ class Imported:
         leaves: arrays by path as a checkpoint has them: `params/...` (`ema/...` where config.optim.ema is positive) and
             `model_state/...` of a network, the `state()` of a baseline.
         text: the printed summary. origin: where they come from, for the provenance.
+        notes: what the user is told of the files, a sentence each.
     """
 
     config: Mapping[str, Any]
@@ -28,6 +29,7 @@ class Imported:
     leaves: Mapping[str, np.ndarray]
     text: str
     origin: Mapping[str, Any]
+    notes: Sequence[str] = ()
 
     @property
     def tasks(self) -> tuple[Task, ...]:

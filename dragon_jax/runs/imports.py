@@ -83,8 +83,10 @@ def read_released_factornet(path: str | os.PathLike, options: Options, tasks: Se
             f"task: expected a name only where there is one task, found {len(found.tasks)} tasks in {found.file}"
         )
     origin = {"file": found.file, "sha256": sha256(locate(found.file)), "format": "Keras 1 HDF5", "citation": FACTORNET}
+    origin |= {"notes": list(found.notes)} if found.notes else {}
     shapes = {n: (found.length,) * (s.kind == "signal") + (len(s.columns),) for n, s in found.specs.items()}
-    return of_network(found.config, found.length, found.specs, shapes, names, found.params, origin)
+    network = of_network(found.config, found.length, found.specs, shapes, names, found.params, origin)
+    return dataclasses.replace(network, notes=found.notes)
 
 
 def read_stored_dragonn(path: str | os.PathLike, options: Options, tasks: Sequence[Task] | None) -> Imported:
@@ -160,6 +162,8 @@ def import_run(
         _refuse_other_rows(found, loaded)
     _write(run, found, loaded)
     say(found.text)
+    for note in found.notes:
+        say(f"note: {note}")
     return run
 
 

@@ -16,6 +16,7 @@ from dragon_jax.models.registry import make_model
 from dragon_jax.runs.directory import RunDir, read_json
 from dragon_jax.runs.model_inputs import wanted
 from dragon_jax.runs.settings import Settings, parse
+from dragon_jax.runtime import check_device
 from dragon_jax.training.balance import balanced_share
 from dragon_jax.training.checkpoints import Checkpoints, restore, to_leaves
 from dragon_jax.training.devices import Devices
@@ -168,6 +169,7 @@ def load(run: str | RunDir, step: int | None = None) -> NetworkPredictor | Basel
     Raises:
         InputError: no run there, no checkpoint yet, or a damaged one (the sentence names an intact one).
     """
+    check_device()
     folder = run if isinstance(run, RunDir) else RunDir(run)
     settings, outputs = parse(folder.config, imported=True), read_json(folder["model.json"])
     checkpoints = Checkpoints(folder["checkpoints"])

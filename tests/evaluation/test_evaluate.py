@@ -88,6 +88,21 @@ def test_summaries_are_over_tasks_where_a_metric_is_defined():
     assert low < result["mean"]["pearson"] < high
 
 
+def test_the_mean_over_one_task_has_the_interval_of_that_task():
+    predictions, raw, targets = split()
+    one = evaluate_predictions(predictions[:, :1], raw[:, :1], targets[:, :1], TASKS[:1], bootstrap=30)
+    targets = targets.copy()
+    targets[:, [t for t, task in enumerate(TASKS) if t and task.kind == "binary"]] = np.nan
+    several = evaluate_predictions(predictions, raw, targets, TASKS, bootstrap=30)  # auroc of one alone is defined
+    for result in (one, several):
+        assert result["defined"]["auroc"] == 1
+        assert result["mean_ci"]["auroc"] == result["per_task"]["CTCF"]["auroc_ci"]
+    task = one["per_task"]["CTCF"]
+    assert {f"{name}_ci": ends for name, ends in one["mean_ci"].items()} == {
+        k: v for k, v in task.items() if k.endswith("_ci")
+    }
+
+
 def test_a_metric_that_no_task_defines_is_null_and_counted_zero():
     predictions, _, targets = split()
     targets[:, 0] = np.nan

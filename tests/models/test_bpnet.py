@@ -205,7 +205,8 @@ def test_the_count_head_starts_at_the_mean_of_train():
     ("fields", "match"),
     [
         ({"profile_width": 24}, "model.profile_width: expected an odd number, found 24"),
-        ({"strands": "maximum"}, "model.strands: expected 'none' or 'average'"),
+        ({"strands": "maximum"}, "model.strands: expected 'none' or 'average', found 'maximum'"),
+        ({"strands": "foo"}, "model.strands: expected 'none' or 'average', found 'foo'"),
         ({"tracks": 2, "profile_softmax": "strand"}, "model.profile_softmax: 'strand' needs the counts of each strand"),
         ({"tracks": 3}, "model.tracks"),
     ],

@@ -147,9 +147,11 @@ def test_letters_and_tracks_start_as_one_glorot_kernel():
     [
         ({"name": "factornet", "recurrent": -2}, "model.recurrent: expected -1 <= x"),
         ({"name": "factornet", "conv_dropout": 1.0}, "model.conv_dropout: expected 0 <= x < 1"),
-        ({"name": "factornet", "strands": "shared"}, "model.strands: 'shared' is not defined for factornet"),
+        *(
+            ({"name": name, "strands": "shared"}, "model.strands: expected 'none' or .* or 'maximum', found 'shared'")
+            for name in ("factornet", "danq", "hybrid", "deepbind")
+        ),
         ({"name": "danq", "pool_width": 0}, "model.pool_width"),
-        ({"name": "danq", "strands": "shared"}, "model.strands"),
         ({"name": "dragonn_rnn", "recurrent": 0}, "model.recurrent"),
     ],
 )

@@ -45,17 +45,67 @@ def test_a_folder_becomes_a_config_and_parameters(tmp_path, metadata):
         np.testing.assert_array_equal(found.params[path], array, err_msg=path)
 
 
-def test_a_file_alone_is_enough_where_the_width_tells_the_length(tmp_path):
+def test_a_file_that_describes_its_layers_is_enough_and_what_is_lost_is_said(tmp_path):
     sizes = {"width": 34, "pool": 17, "length": 1002, "metadata": 0, "tracks": 1}
-    found = read_factornet(write_hdf5(tmp_path / "w.hdf5", arrays_of(3, **sizes)))
+    file = write_hdf5(tmp_path / "w.hdf5", arrays_of(3, **sizes), whole=True)
+    with pytest.raises(
+        InputError, match="expected model.json beside it, or a description of the layers inside, found n"
+    ):
+        read_factornet(file)
+    with h5py.File(file, "a") as opened:
+        opened.attrs["model_config"] = json.dumps(described(**sizes)).encode()
+    found = read_factornet(file)
     assert (found.length, found.tasks) == (1002, ("task_1", "task_2", "task_3"))
-    assert found.specs == {"signal": InputSpec("signal", ("track_1",))} and found.config.recurrent_dropout == 0.2
-    without = read_factornet(write_hdf5(tmp_path / "g.hdf5", arrays_of(1, **sizes | {"recurrent": 0})))
-    assert (without.config.recurrent, without.tasks) == (-1, ("bound",))
-    with pytest.raises(InputError, match="expected model.json beside it, found none: kernels of 5 bases"):
-        read_factornet(write_hdf5(tmp_path / "s.hdf5", arrays_of()))
+    assert found.specs == {"signal": InputSpec("signal", ("track_1",))} and found.config.recurrent_dropout == 0.5
+    layers, tracks = found.notes
+    assert "no model.json" in layers and "model_config" in layers
+    assert "no bigwig.txt" in tracks and "track_1" in tracks and "NAME_fwd" in tracks
+    (tmp_path / "bigwig.txt").write_text("DGF\n")
+    (tmp_path / "model.json").write_text(json.dumps(described(**sizes)))
+    assert read_factornet(file).notes == ()
+    (tmp_path / "model.json").write_text(json.dumps(described(**sizes | {"length": None})))
+    assert read_factornet(file).length == 1002
+    write_hdf5(file, arrays_of(1, **sizes | {"length": 1019}))
     with pytest.raises(InputError, match=r"expected 342 inputs of the first hidden layer \(57 positions.*found 348"):
-        read_factornet(write_hdf5(tmp_path / "l.hdf5", arrays_of(1, **sizes | {"length": 1019})))
+        read_factornet(file)
+
+
+def position(layers, name):
+    return next(i for i, layer in enumerate(layers) if layer["name"] == name)
+
+
+def test_layers_that_would_give_other_numbers_are_refused(tmp_path):
+    place, _ = folder(tmp_path / "m")
+
+    def refused(change, match):
+        text = described()
+        layers = text["config"]["layers"]
+        merged = {"class_name": "Merge", "name": "merge_1", "config": {"mode": "concat", "concat_axis": -1}}
+        merged["inbound_nodes"] = [[["dense_2", 0, 0], ["input_3", 0, 0]]]
+        layers.insert(0, {"class_name": "InputLayer", "name": "input_3", "config": {"batch_input_shape": [None, 41]}})
+        layers.insert(position(layers, "dense_3"), merged)
+        change({layer["name"]: layer for layer in layers}, layers)
+        (place / "model.json").write_text(json.dumps(text))
+        if not match:
+            return read_factornet(place)
+        with pytest.raises(InputError, match=match):
+            read_factornet(place)
+
+    def lstm(**fields):
+        return lambda named, layers: named["bidirectional_1"]["config"]["layer"]["config"].update(fields)
+
+    assert refused(lambda named, layers: None, "") is not None
+    refused(lstm(go_backwards=True), "expected go_backwards of the LSTM False, found True")
+    refused(lstm(stateful=True), "expected stateful of the LSTM False, found True")
+    refused(lstm(return_sequences=False), "expected return_sequences of the LSTM True, found False")
+    refused(lambda n, _: n["merge_1"]["config"].update(mode="sum"), "expected mode of the merge with metadata 'concat'")
+    refused(lambda n, _: n["merge_1"]["inbound_nodes"][0].reverse(), "expected metadata last in the merge")
+    refused(
+        lambda n, x: x.append({**n["dense_9"], "class_name": "Lambda"}), "kinds of layers that FactorNet has, found Lam"
+    )
+    refused(
+        lambda n, x: x.insert(2, x.pop(position(x, "maxpooling1d_1"))), "expected layers in the order Convolution1D"
+    )
 
 
 def test_moments_of_the_optimiser_are_left_and_the_best_model_comes_first(tmp_path):

@@ -161,6 +161,18 @@ def test_what_is_not_there_is_named(make_run, arguments, message):
         compare_runs([a, b], **arguments)
 
 
+def test_a_model_imported_without_data_is_not_to_be_evaluated_but_imported_again(make_run):
+    a, b = make_run("a"), make_run("b", splits=())
+    with pytest.raises(InputError, match="found none. Run dragon evaluate .*b --split=valid"):
+        compare_runs([a, b])
+    for name, change in (("config.json", {"data": None}), ("provenance.json", {"reason": "imported"})):
+        parts = {k: v for k, v in (json.loads((b / name).read_text()) | change).items() if v is not None}
+        (b / name).write_text(json.dumps(parts))
+    with pytest.raises(InputError, match="imported without. Import it again with --config=CONFIG") as error:
+        compare_runs([a, b])
+    assert "dragon evaluate" not in str(error.value)
+
+
 def test_fewer_than_two_runs_other_tasks_and_other_kinds(make_run):
     a, b, c = make_run("a"), make_run("b", (Task("REST"),)), make_run("c", (Task("CTCF", "real"),))
     with pytest.raises(InputError, match="at least two run directories, found 1"):

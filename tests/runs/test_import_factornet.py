@@ -72,6 +72,15 @@ def test_task_names_and_refusals(tmp_path, capsys):
     assert not (tmp_path / "r2").exists()
 
 
+def test_what_the_files_do_not_say_is_said_to_the_user_and_kept(tmp_path, capsys):
+    place, _ = folder(tmp_path / "m")
+    (place / "bigwig.txt").unlink()
+    assert cli.main(["import", "factornet", str(place), f"--workdir={tmp_path / 'run'}"]) == 0
+    (note,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert "no bigwig.txt" in note and "names of its tracks are lost" in note
+    assert [f"note: {n}" for n in RunDir(tmp_path / "run").provenance["imported"]["notes"]] == [note]
+
+
 def test_an_imported_network_is_exported_and_comes_back(tmp_path):
     place, _ = folder(tmp_path / "m")
     run = dragon_jax.import_weights("factornet", place, tmp_path / "run", **quiet)
