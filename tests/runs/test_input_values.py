@@ -6,7 +6,11 @@ import pytest
 
 import dragon_jax
 from dragon_jax import cli
+from dragon_jax.data.genome_config import GenomeConfig
+from dragon_jax.data.input_spec import InputSpec
 from dragon_jax.errors import InputError
+from dragon_jax.runs import region_inputs as regions
+from dragon_jax.runs.directory import RunDir
 from dragon_jax.runs.predictor import NetworkPredictor
 
 LENGTH = 32
@@ -98,3 +102,16 @@ def test_predictions_that_are_no_numbers_are_not_written(run, tmp_path, monkeypa
     said = capsys.readouterr().err
     assert "prediction of 'b' for task 'chip': expected a finite number, found nan (1 such rows among 2)" in said
     assert said.count("\n") == 1 and not out.exists()
+
+
+def test_a_column_of_metadata_that_nothing_gives_is_named(monkeypatch):
+    specs, run = {"metadata": InputSpec("vector", ("pc1", "isl"))}, RunDir("runs/lab")
+    monkeypatch.setattr(regions, "_trained_on", lambda run: None)
+    with pytest.raises(
+        InputError, match=r"found none for isl. For isl give --metadata=isl=NUMBER or --annotation=isl=FILE"
+    ):
+        regions.region_inputs(run, specs, LENGTH, genome="g.fa", metadata={"pc1": 1.0})
+    trained = GenomeConfig(genome="g.fa", files={"t": "t.bed"}, metadata={"pc1": 2.0}, annotations={"isl": "isl.bed"})
+    monkeypatch.setattr(regions, "_trained_on", lambda run: trained)
+    made = regions.region_inputs(run, specs, LENGTH, metadata={"isl": 1.0}, annotations={"pc1": "pc1.bed"}).source
+    assert made.metadata == {"isl": 1.0} and made.annotations == {"pc1": "pc1.bed"}
