@@ -63,6 +63,9 @@ def score_file(
         raise InputError(
             f"--fit={fit}: signals are not cropped or padded with the sequences. Cut both to {predictor.length} bases"
         )
+    remedy = "Use --fit=fit_centre (crop and pad), or mend the file"
+    if any(spec.kind == "signal" for spec in specs.values()):
+        remedy = f"Cut sequences and signals to {predictor.length} bases: signals are not cropped or padded"
     extra = InputFile(inputs, specs, predictor.input_shapes) if inputs else None  # pyright: ignore[reportAttributeAccessIssue]
     chunks = stream_sequences(
         source,
@@ -74,6 +77,7 @@ def score_file(
         chunk=max(batch_size, 4096),
         ragged=predictor.length is None,
         shortest=getattr(predictor, "shortest", 1),
+        remedy=remedy,
     )
 
     def pieces() -> Iterator[Piece]:
