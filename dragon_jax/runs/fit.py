@@ -23,8 +23,9 @@ from dragon_jax.errors import InputError, RunError, listing
 from dragon_jax.models.registry import make_model
 from dragon_jax.models.summary import summarise_model
 from dragon_jax.runs.directory import RunDir, write_json
-from dragon_jax.runs.model_inputs import check_inputs, check_values, read_inputs, remarks, unread_inputs
+from dragon_jax.runs.model_inputs import check_inputs, check_scales, check_values, read_inputs, remarks, unread_inputs
 from dragon_jax.runs.provenance import now, provenance
+from dragon_jax.runs.region_inputs import genome_source
 from dragon_jax.runs.settings import Settings, parse
 from dragon_jax.training.calibration import Workplace
 from dragon_jax.training.checkpoints import Checkpoints
@@ -90,6 +91,8 @@ def fit(
             say(line)
         stop()  # from here on a signal is answered after the next step, not by breaking off
         check_inputs(settings.model, loaded.part("train").input_specs, settings.model.name)
+        for line in check_scales(settings.model, genome_source(settings.data.source), settings.model.name):
+            say(line)
         _open(run, raw, settings, loaded)
         try:
             run.set_status("running", run.status["step"], since=now())

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dragon_jax.data.dataset import Dataset
+from dragon_jax.data.genome_inputs import InputConfig
 from dragon_jax.data.input_spec import InputSpec, refuse_negative, refuse_not_finite
 from dragon_jax.data.records import TfdsSplit
 from dragon_jax.data.rows import chunks
@@ -41,6 +42,31 @@ def check_inputs(model: Any, specs: Mapping[str, InputSpec], called: str) -> Non
 def count_inputs(model: Any) -> tuple[str, ...]:
     """Returns the names of the extra inputs that a network takes for counts."""
     return tuple(getattr(model, "count_inputs", ()))
+
+
+def check_scales(model: Any, source: InputConfig | None, called: str) -> list[str]:
+    """Returns warnings about inputs that a network takes for counts and that a genome source rescales.
+
+    Raises:
+        InputError: the source gives their logarithm, of which the network would take another one.
+    """
+    if source is None:
+        return []
+    scaled = []
+    for name in count_inputs(model):
+        if name not in source.profiles:
+            continue
+        if source.profile_log1p:
+            raise InputError(
+                f"data.source.profile_log1p: expected False, as {called} reads the counts of '{show(name)}' and takes their "
+                "logarithm itself, found True. Set it to False"
+            )
+        if any(factor != 1 for factor in source.profile_scale.get(name, ())):
+            factors = listing(source.profile_scale[name])
+            scaled.append(
+                f"warning: {called} expects counts in '{name}', and data.source.profile_scale multiplies them by {factors}"
+            )
+    return scaled
 
 
 def check_values(model: Any, data: Dataset | TfdsSplit, split: str) -> None:

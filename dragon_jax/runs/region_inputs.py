@@ -137,9 +137,12 @@ def _known(name: str, known: Sequence[str], flag: str, noun: str) -> None:
 
 
 def _trained_on(run: RunDir) -> GenomeConfig | None:
-    """The genome source of a run, also where it was read from a folder that `dragon prepare` made of one."""
     section = parse(run.config, imported=True).data_section
-    source = None if section is None else section.source
+    return None if section is None else genome_source(section.source)
+
+
+def genome_source(source: Any) -> GenomeConfig | None:
+    """Returns the genome source that data come from, also where `dragon prepare` made the folder of one; None = another."""
     if isinstance(source, TfdsSource):
         recipe = (metadata_of(source.path).get("about") or {}).get("recipe", {}).get("data")
         source = data_config(recipe).source if recipe else None

@@ -1,16 +1,20 @@
 """Values of extra inputs that a network cannot read are one sentence, in training, in Python and on the command line."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import dragon_jax
-from dragon_jax import cli
+from dragon_jax import cli, dna
 from dragon_jax.data.genome_config import GenomeConfig
 from dragon_jax.data.input_spec import InputSpec
 from dragon_jax.errors import InputError
+from dragon_jax.models.bpnet import BPNetConfig
 from dragon_jax.runs import region_inputs as regions
 from dragon_jax.runs.directory import RunDir
+from dragon_jax.runs.model_inputs import check_scales
 from dragon_jax.runs.predictor import NetworkPredictor
 
 LENGTH = 32
@@ -102,6 +106,32 @@ def test_predictions_that_are_no_numbers_are_not_written(run, tmp_path, monkeypa
     said = capsys.readouterr().err
     assert "prediction of 'b' for task 'chip': expected a finite number, found nan (1 such rows among 2)" in said
     assert said.count("\n") == 1 and not out.exists()
+
+
+def test_a_control_that_holds_no_counts_any_more(tmp_path):
+    """As the genome source of a small `bpnet` says it; the refusal comes from `train` itself, before it writes anything."""
+    bases = dna.decode_many(np.random.default_rng(0).integers(0, 4, (3, 128)).astype(np.uint8))
+    (tmp_path / "g.fa").write_text("".join(f">chr{i}\n{text}\n" for i, text in enumerate(bases, 1)))
+    (tmp_path / "c.bg").write_text("".join(f"{c}\t0\t128\t2\n" for c in ("chr1", "chr2", "chr3")))
+    c = dragon_jax.template(model="bpnet", source="genome", control="control")
+    c.data.source.genome, c.data.source.length = str(tmp_path / "g.fa"), LENGTH
+    with c.data.source.unlocked():
+        c.data.source.counts = {"chip": (str(tmp_path / "c.bg"),)}
+        c.data.source.profiles = {"control": (str(tmp_path / "c.bg"),)}
+        c.data.source.profile_log1p = True
+    c.data.split.name, c.data.split.valid_values, c.data.split.test_values = "chromosome", ("chr2",), ("chr3",)
+    with pytest.raises(InputError, match=r"data.source.profile_log1p: expected False, as bpnet reads the counts of"):
+        dragon_jax.train(c, tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+    source = GenomeConfig(
+        genome="g.fa", files={"t": "t.bed"}, profiles={"control": ("c.bg",)}, profile_scale={"control": (0.5,)}
+    )
+    model = BPNetConfig(control="control")
+    assert check_scales(model, source, "bpnet") == [
+        "warning: bpnet expects counts in 'control', and data.source.profile_scale multiplies them by 0.5"
+    ]
+    assert check_scales(model, dataclasses.replace(source, profile_scale={}), "bpnet") == []
+    assert check_scales(BPNetConfig(), dataclasses.replace(source, profile_log1p=True), "bpnet") == []
 
 
 def test_a_column_of_metadata_that_nothing_gives_is_named(monkeypatch):
