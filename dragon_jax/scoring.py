@@ -11,10 +11,11 @@ from typing import IO, Any
 import numpy as np
 
 from dragon_jax.data.input_file import InputFile
+from dragon_jax.data.input_spec import refuse_negative
 from dragon_jax.data.lengths import Fit
 from dragon_jax.data.region_stream import stream_regions
 from dragon_jax.data.stream import Format, stream_sequences
-from dragon_jax.errors import InputError, listing, nearest
+from dragon_jax.errors import InputError, RunError, listing, nearest, show
 from dragon_jax.files import atomic_write
 from dragon_jax.runs.model_inputs import wanted
 from dragon_jax.runs.predictor import BaselinePredictor, NetworkPredictor, Predictor
@@ -48,6 +49,7 @@ def score_file(
     Raises:
         InputError: unknown tasks, inputs that are missing or do not fit, or a record that cannot be read (its name and
             line are said).
+        RunError: a prediction that is no finite number.
     """
     columns = _columns(predictor, tasks)
     if predictor.length is None and fit != "refuse":
@@ -63,6 +65,9 @@ def score_file(
         raise InputError(
             f"--fit={fit}: signals are not cropped or padded with the sequences. Cut both to {predictor.length} bases"
         )
+    remedy = "Use --fit=fit_centre (crop and pad), or mend the file"
+    if any(spec.kind == "signal" for spec in specs.values()):
+        remedy = f"Cut sequences and signals to {predictor.length} bases: signals are not cropped or padded"
     extra = InputFile(inputs, specs, predictor.input_shapes) if inputs else None  # pyright: ignore[reportAttributeAccessIssue]
     chunks = stream_sequences(
         source,
@@ -74,6 +79,7 @@ def score_file(
         chunk=max(batch_size, 4096),
         ragged=predictor.length is None,
         shortest=getattr(predictor, "shortest", 1),
+        remedy=remedy,
     )
 
     def pieces() -> Iterator[Piece]:
@@ -129,7 +135,12 @@ def _write(
     def results() -> Iterator[tuple[list[str], np.ndarray]]:
         for ids, codes, inputs in pieces:
             more: dict[str, Any] = {"inputs": inputs} if inputs else {}
-            yield ids, predictor.predict(codes, raw=raw, batch_size=batch_size, **more)[:, columns]
+            for name in getattr(predictor, "count_inputs", ()):
+                if name in inputs:
+                    refuse_negative(inputs[name], f"input '{show(name)}'", lambda i, ids=ids: f"row '{show(ids[i])}'")
+            values = predictor.predict(codes, raw=raw, batch_size=batch_size, **more)[:, columns]
+            _refuse_not_finite(values, ids, [predictor.tasks[c].name for c in columns])
+            yield ids, values
 
     scored, count = results(), 0
     first = list(itertools.islice(scored, 1))  # what is refused at once leaves a pipe without even the header
@@ -139,6 +150,18 @@ def _write(
             file.writelines(f"{_cell(i)}\t{row}\n" for i, row in zip(ids, _rows(values), strict=True))
             count += len(ids)
     return count
+
+
+def _refuse_not_finite(values: np.ndarray, ids: Sequence[str], tasks: Sequence[str]) -> None:
+    """A row without a number is no prediction, whatever went wrong in the model."""
+    wrong = ~np.isfinite(values)
+    if wrong.any():
+        row, task = np.argwhere(wrong)[0].tolist()
+        raise RunError(
+            f"prediction of '{show(ids[row])}' for task '{show(tasks[task])}': expected a finite number, found "
+            f"{values[row, task]:g} ({int(wrong.any(1).sum()):,} such rows among {len(ids):,}). Look for unusual values in "
+            "the inputs of that row, and at the losses in the report of the run"
+        )
 
 
 def _open(out: str) -> contextlib.AbstractContextManager[IO[str]] | Any:

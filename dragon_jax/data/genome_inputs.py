@@ -120,12 +120,13 @@ class GenomeInputs:
         specs: what the inputs are, by name. notes: what was put in order, by name.
     """
 
-    def __init__(self, source: InputConfig, contigs: Mapping[str, int], core: int):
+    def __init__(self, source: InputConfig, contigs: Mapping[str, int], core: int, strange: str = ""):
         """Opens the files.
 
         Args:
             contigs: lengths of the contigs of the genome by name. core: bases in the middle of a window that annotations
-                are looked up for.
+                are looked up for. strange: what to do besides renaming where a file has no contig of the genome and
+                `source.contigs` cannot be set.
 
         Raises:
             InputError: a file that cannot be read or belongs to another genome.
@@ -134,7 +135,7 @@ class GenomeInputs:
         self.notes: dict[str, int] = {}
         self.specs = {name: source.columns_of(name) for name in source.profiles}
         self._tracks = {
-            name: [open_signal(path, source.contigs, contigs, source.genome) for path in paths]
+            name: [open_signal(path, source.contigs, contigs, source.genome, strange=strange) for path in paths]
             for name, paths in source.profiles.items()
         }
         if count := sum(map(len, self._tracks.values())):
@@ -146,7 +147,9 @@ class GenomeInputs:
         self._fixed = np.array(list(fixed.values()), np.float32)
         self._beds = []
         for _, path in sorted(source.annotations.items()):
-            found = read_bed(path, contigs=contigs, rename=source.contigs, missing="skip", genome=source.genome)
+            found = read_bed(
+                path, contigs=contigs, rename=source.contigs, missing="skip", genome=source.genome, strange=strange
+            )
             for key, value in found.notes.items():
                 self.notes[key] = self.notes.get(key, 0) + value
             self._beds.append(found)
@@ -193,17 +196,20 @@ class GenomeInputs:
         return np.concatenate(columns, 1).astype(np.float32)[:, self._order]
 
 
-def open_signal(path: str, how: str, contigs: Mapping[str, int], genome: str, uncovered: Uncovered = "zero") -> Track:
+def open_signal(
+    path: str, how: str, contigs: Mapping[str, int], genome: str, uncovered: Uncovered = "zero", strange: str = ""
+) -> Track:
     """Returns a bigWig or bedGraph file under the names of a genome, checked against it.
 
     Args:
         how: see `InputConfig.contigs`. contigs: lengths by name. genome: its file, for messages.
+        strange: see `read_bed`.
 
     Raises:
         InputError: a file that is none, belongs to another genome, or holds an infinite value.
     """
     read = BigWig if path.lower().endswith((".bw", ".bigwig")) else read_bedgraph
-    names = aliases.match(read(path).chroms, contigs, how, where=(path, genome))
+    names = aliases.match(read(path).chroms, contigs, how, where=(path, genome), remedy=strange)
     signal = read(path, rename=names, uncovered=uncovered)
     signal.check(contigs, genome)
     return signal

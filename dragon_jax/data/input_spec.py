@@ -110,3 +110,19 @@ def refuse_not_finite(values: np.ndarray, where: str, row: Any = lambda i: f"row
             f"{where}, {row(at[0])}: expected finite numbers in an input, found {values[at]:g} "
             f"({int(wrong.reshape(len(values), -1).any(1).sum()):,} such rows). Write what stands for a missing value, such as 0"
         )
+
+
+def refuse_negative(values: np.ndarray, where: str, row: Any = lambda i: f"row {i + 1}") -> None:
+    """Refuses an input below 0 where a network takes the logarithm of counts; arguments as of `refuse_not_finite`.
+
+    Raises:
+        InputError: with the first such row and how many there are.
+    """
+    wrong = values < 0
+    if wrong.any():
+        at = tuple(np.argwhere(wrong)[0].tolist())
+        raise InputError(
+            f"{where}, {row(at[0])}: expected counts of at least 0 in this input, found {values[at]:g} "
+            f"({int(wrong.reshape(len(values), -1).any(1).sum()):,} such rows). Files of the reverse strand may hold negative "
+            "numbers: negate them"
+        )

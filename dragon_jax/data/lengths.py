@@ -52,11 +52,12 @@ class Fitter:
     `crop_*` refuses shorter sequences, `pad_*` longer ones, `fit_*` crops and pads.
     """
 
-    def __init__(self, path: str, length: int | None, fit: Fit):
-        """`path` is for messages; without `length`, the first sequence sets it (policy `refuse` only)."""
+    def __init__(self, path: str, length: int | None, fit: Fit, remedy: str = ""):
+        """`path` is for messages, and `remedy` what to do about another length, instead of the fields of a config; without
+        `length`, the first sequence sets it (policy `refuse` only)."""
         check_policy(length, fit)
         self.path, self.length, self.fit = path, length, fit
-        self._as_first = length is None
+        self._as_first, self._remedy = length is None, remedy
         self.letters, self.unequal = Faults(), Faults()
 
     def block(self, sequences: Sequence[bytes], place: Callable[[int], tuple[str, str]]) -> Fitted:
@@ -136,7 +137,7 @@ class Fitter:
             self.unequal.add(
                 short,
                 f"{name}: expected {bound}{self.length} bases{first}, found {lengths[row]}",
-                f"Set length={self.length} and fit=fit_centre (crop and pad), or mend the file",
+                self._remedy or f"Set length={self.length} and fit=fit_centre (crop and pad), or mend the file",
             )
 
     def _note_letter_faults(self, sequences: Sequence[bytes], place: Callable[[int], tuple[str, str]]) -> bytes:

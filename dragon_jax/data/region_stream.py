@@ -15,6 +15,7 @@ from dragon_jax.genome.genome import Genome
 
 BLOCK_BYTES = 1 << 27  # of bases and inputs that are read together
 ENDINGS = (".bed", ".narrowpeak", ".broadpeak")
+_STRANGE = "give the --genome that has its names"  # the contigs of a run are those of its config
 Piece = tuple[list[str], np.ndarray, dict[str, np.ndarray]]
 
 
@@ -54,8 +55,9 @@ def stream_regions(
         noun="region",
         genome=source.genome,
         remedy="Remove them, or give the --genome that they lie on",
+        strange=_STRANGE,
     )
-    inputs = GenomeInputs(source, genome.contigs, core)
+    inputs = GenomeInputs(source, genome.contigs, core, _STRANGE)
     _fitting(inputs.specs, specs)
     number = {name: i for i, name in enumerate(genome.contigs)}
     names = found.chrom.tolist()

@@ -39,6 +39,7 @@ def stream_sequences(
     chunk: int = 4096,
     ragged: bool = False,
     shortest: int = 1,
+    remedy: str = "",
 ) -> Iterator[Chunk]:
     """Yields (ids, codes uint8 `[n, L]`) with up to `chunk` sequences each, in the order of the file.
 
@@ -53,6 +54,7 @@ def stream_sequences(
         chunk: sequences at a time.
         ragged: sequences may have any lengths; codes come as a list of uint8 `[L]`, and `length` and `fit` do not count.
         shortest: bases that a sequence must have at least, where they are ragged.
+        remedy: what to do about another length, for messages.
 
     Raises:
         InputError: when a record is wrong, with its name or row and its line; nothing of its chunk is yielded.
@@ -60,7 +62,7 @@ def stream_sequences(
     if chunk < 1:
         raise ValueError(f"chunk: expected at least 1, found {chunk}")
     with TextFile(path) as file:
-        fitter = Fitter(file.name, length, fit)
+        fitter = Fitter(file.name, length, fit, remedy)
         laid = (lambda b, p: fitter.ragged(b, p, shortest)) if ragged else lambda b, p: fitter.block(b, p).codes
         kind = format or _sniff(file)
         if kind == "fasta":

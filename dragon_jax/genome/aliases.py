@@ -22,7 +22,12 @@ _VALUES += ((10, "X"), (9, "IX"), (5, "V"), (4, "IV"), (1, "I"))
 
 
 def match(
-    names: Iterable[str], contigs: Iterable[str], how: str | Mapping[str, str] = "exact", *, where: tuple[str, str]
+    names: Iterable[str],
+    contigs: Iterable[str],
+    how: str | Mapping[str, str] = "exact",
+    *,
+    where: tuple[str, str],
+    remedy: str = "",
 ) -> dict[str, str]:
     """Returns `{name in the file: name in the genome}` of the names that have a contig, in the order of `names`.
 
@@ -35,7 +40,8 @@ def match(
         how: `exact`; `add_chr` (1 -> chr1); `strip_chr` (chr1 -> 1); `roman` (chr4 or 4 -> chrIV or IV, whichever the
             genome has); `arabic` (the other way); the path of a file of two columns, name in the file and name in the
             genome, separated by a tab or blanks; or such a mapping.
-        where: the two files as the user named them, for messages.
+        where: the two files as the user named them, for messages. remedy: what else than renaming helps where they have
+            no name in common and `contigs` cannot be set.
 
     Raises:
         InputError: no name in common; two names of the file on one contig; a name that could be two contigs; a map that
@@ -45,7 +51,7 @@ def match(
     known = dict.fromkeys(contigs)
     found = _matched(asked, known, how, where)
     if asked and not found:
-        raise InputError(_nothing_in_common(asked, list(known), how, where))
+        raise InputError(_nothing_in_common(asked, list(known), how, where, remedy))
     _refuse_shared(found, where)
     return found
 
@@ -217,7 +223,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _nothing_in_common(
-    names: list[str], contigs: list[str], how: str | Mapping[str, str], where: tuple[str, str]
+    names: list[str], contigs: list[str], how: str | Mapping[str, str], where: tuple[str, str], instead: str
 ) -> str:
     """The sentence on two files without a name in common, with the styles under which there would be some."""
     tried = "" if how == "exact" else f" under {how if isinstance(how, str) else 'the map of names'}"
@@ -238,4 +244,4 @@ def _nothing_in_common(
         if found and not _sharing(found):
             help_.append(f"{style} ({len(found):,} of {_count(len(names), 'name')})")
     remedy = " or ".join(help_) if help_ else "FILE, two columns: name in the file and name in the genome"
-    return f"{shown[0]}, {shown[1]}: no name in common{tried}. Rename one, or pass contigs={remedy}"
+    return f"{shown[0]}, {shown[1]}: no name in common{tried}. Rename one, or {instead or f'pass contigs={remedy}'}"

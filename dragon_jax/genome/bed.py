@@ -35,6 +35,7 @@ def read_bed(
     noun: str = "interval",
     genome: str = "the genome",
     remedy: str = "Set data.source.missing_contigs=skip to leave them out",
+    strange: str = "",
 ) -> Intervals:
     """Reads a file of intervals, plain or gzip; `-` is standard input.
 
@@ -47,6 +48,7 @@ def read_bed(
         missing: what to do with intervals on contigs that the genome does not have.
         noun: what a row is called in messages.
         genome: name of the genome's file, for messages. remedy: what to do about contigs that it does not have.
+        strange: what to do besides renaming where it has none of them and `rename` cannot be set.
 
     Returns:
         Intervals in file order, with strand, name and score as far as the columns reach (score NaN where it is no
@@ -60,7 +62,7 @@ def read_bed(
     if isinstance(rename, str) and contigs is None:
         raise ValueError(f"rename={rename!r} needs contigs: names cannot be looked up in an unknown genome")
     with TextFile(path) as file:
-        return _Reader(file, _kind(path, format), points, noun, genome, remedy).read(contigs, rename, missing)
+        return _Reader(file, _kind(path, format), points, noun, genome, remedy).read(contigs, rename, missing, strange)
 
 
 def _kind(path: str | os.PathLike, format: Format) -> str:
@@ -84,7 +86,7 @@ class _Reader:
         self.notes = self.lines.notes
 
     def read(
-        self, contigs: Mapping[str, int] | None, rename: str | Mapping[str, str] | None, missing: str
+        self, contigs: Mapping[str, int] | None, rename: str | Mapping[str, str] | None, missing: str, strange: str
     ) -> Intervals:
         parts = [self._block(block) for block in self.lines.blocks(self.noun)]
         join = {k: np.concatenate([part.pop(k) for part in parts]) for k in list(parts[0])}
@@ -93,7 +95,8 @@ class _Reader:
             self.notes["rows of 10 columns read as BED (format=narrowPeak would use their summits)"] = len(codes)
         names = self.lines.names
         if contigs is not None:
-            found = aliases.match(names, contigs, "exact" if rename is None else rename, where=(self.path, self.genome))
+            how, where = "exact" if rename is None else rename, (self.path, self.genome)
+            found = aliases.match(names, contigs, how, where=where, remedy=strange)
             codes, join = self._on_contigs(codes, lines, join, [found.get(name) for name in names], contigs, missing)
             names = [found.get(name, "") for name in names]
         elif isinstance(rename, Mapping):

@@ -82,6 +82,11 @@ class ModelConfig:
         return (*self.required_inputs, *self.optional_inputs)
 
     @property
+    def count_inputs(self) -> tuple[str, ...]:
+        """Names of the extra inputs that must be counts, at least 0, as of a logarithm; data with less are refused."""
+        return ()
+
+    @property
     def representation_dropout(self) -> float:
         """Dropout just before the head."""
         return self.dropout

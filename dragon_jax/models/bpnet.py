@@ -79,6 +79,10 @@ class BPNetConfig(DilatedTowerConfig):
         return (self.control,) if self.control else ()
 
     @property
+    def count_inputs(self) -> tuple[str, ...]:
+        return self.required_inputs
+
+    @property
     def first_kernel(self) -> tuple[str, ...]:
         return ("trunk", "stem", "kernel")
 

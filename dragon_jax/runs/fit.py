@@ -16,7 +16,6 @@ from dragon_jax.data.batches import RowSource
 from dragon_jax.data.builders import TfdsSource, open_stream
 from dragon_jax.data.counts import mean_profiles
 from dragon_jax.data.dataset import Dataset
-from dragon_jax.data.input_spec import refuse_not_finite
 from dragon_jax.data.load import Loaded
 from dragon_jax.data.records import TfdsSplit
 from dragon_jax.data.rows import MemoryRows
@@ -24,8 +23,9 @@ from dragon_jax.errors import InputError, RunError, listing
 from dragon_jax.models.registry import make_model
 from dragon_jax.models.summary import summarise_model
 from dragon_jax.runs.directory import RunDir, write_json
-from dragon_jax.runs.model_inputs import check_inputs, read_inputs, remarks, unread_inputs
+from dragon_jax.runs.model_inputs import check_inputs, check_scales, check_values, read_inputs, remarks, unread_inputs
 from dragon_jax.runs.provenance import now, provenance
+from dragon_jax.runs.region_inputs import genome_source
 from dragon_jax.runs.settings import Settings, parse
 from dragon_jax.training.calibration import Workplace
 from dragon_jax.training.checkpoints import Checkpoints
@@ -91,6 +91,8 @@ def fit(
             say(line)
         stop()  # from here on a signal is answered after the next step, not by breaking off
         check_inputs(settings.model, loaded.part("train").input_specs, settings.model.name)
+        for line in check_scales(settings.model, genome_source(settings.data.source), settings.model.name):
+            say(line)
         _open(run, raw, settings, loaded)
         try:
             run.set_status("running", run.status["step"], since=now())
@@ -230,8 +232,7 @@ def _fit_network(
         train = train.only_inputs(read)  # what no layer reads need not travel to the device
     valid = valid.only_inputs(read)
     for split, data in (("train", train), ("valid", valid)):
-        for name, values in data.inputs.items() if isinstance(data, Dataset) else ():
-            refuse_not_finite(values, f"input '{name}' of split '{split}'")
+        check_values(settings.model, data, split)
     summary = summarise_model(model, {k: v for k, v in example(train).items() if k == "codes" or k in read})
     summary = "\n".join([summary, *remarks(settings.model, loaded.part("train").input_specs, settings.model.name)])
     if not run["model.txt"].exists():

@@ -10,11 +10,11 @@ import numpy as np
 
 from dragon_jax import dna
 from dragon_jax.data.dataset import Dataset, Task
-from dragon_jax.data.input_spec import InputSpec, refuse_not_finite
+from dragon_jax.data.input_spec import InputSpec, refuse_negative, refuse_not_finite
 from dragon_jax.errors import InputError, listing
 from dragon_jax.models.registry import make_model
 from dragon_jax.runs.directory import RunDir, read_json
-from dragon_jax.runs.model_inputs import wanted
+from dragon_jax.runs.model_inputs import as_arrays, count_inputs, wanted
 from dragon_jax.runs.settings import Settings, parse
 from dragon_jax.runtime import check_device
 from dragon_jax.training.balance import balanced_share
@@ -52,6 +52,7 @@ class NetworkPredictor:
 
     Attributes:
         specs: the extra inputs that it reads, by name; see `data.input_spec`. input_shapes: shape of a row of each.
+        count_inputs: those that must be at least 0.
     """
 
     def __init__(self, settings: Settings, outputs: Mapping[str, Any], leaves: dict[str, np.ndarray], where: str):
@@ -60,6 +61,7 @@ class NetworkPredictor:
         self.tasks = tuple(Task(t["name"], t["kind"]) for t in outputs["tasks"])
         self.length: int = outputs["length"]
         self.input_shapes, self.specs = _inputs_of(outputs["inputs"])
+        self.count_inputs = count_inputs(settings.model)
         stats = TaskStatistics(*(np.array([t[k] for t in outputs["tasks"]]) for k in ("measured", "mean", "scale")))
         self._losses = losses_for(settings.model, self.tasks, stats, spec.loss)
         self._shift = logit_shift(self.tasks, stats, self._losses, balanced_share(self.tasks, spec.train))
@@ -96,6 +98,8 @@ class NetworkPredictor:
                     f"input '{name}' of this model: expected the shape {[len(codes), *shape]}, found {list(found)}"
                 )
             refuse_not_finite(np.asarray(inputs[name]), f"input '{name}'")
+            if name in self.count_inputs:
+                refuse_negative(np.asarray(inputs[name]), f"input '{name}'")
 
     def predict(
         self,
@@ -103,20 +107,20 @@ class NetworkPredictor:
         *,
         raw: bool = False,
         batch_size: int = 256,
-        inputs: Mapping[str, np.ndarray] | None = None,
+        inputs: Any = None,
     ) -> np.ndarray:
         """Returns float32 `[N, T]` in the order of the input.
 
         Args:
             sequences: strings, codes `[N, L]` or one-hot; all of `length` bases.
             raw: logit, value or log rate instead of probability, value or rate.
-            inputs: further inputs `[N, ...]` for models that read them: those that `specs` names, all of them.
+            inputs: mapping of names to further inputs `[N, ...]` for models that read them: those that `specs` names, all of them.
 
         Raises:
             InputError: wrong lengths, letters or inputs.
         """
         codes = dna.letters(sequences)
-        logits = self.logits(codes, inputs or {}, batch_size)
+        logits = self.logits(codes, as_arrays(inputs), batch_size)
         return (self._losses.raw if raw else self._losses.values)(logits, shift=self._shift)
 
     def predict_both(self, data: Dataset, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -152,8 +156,19 @@ class BaselinePredictor:
         self.length: int | None = model.length
         self.shortest: int = getattr(model, "shortest", 1)
 
-    def predict(self, sequences: Sequences, *, raw: bool = False, batch_size: int = 256) -> np.ndarray:
-        """Returns float32 `[N, T]`; see `Predictor`."""
+    def predict(
+        self,
+        sequences: Sequences,
+        *,
+        raw: bool = False,
+        batch_size: int = 256,
+        inputs: Any = None,
+    ) -> np.ndarray:
+        """Returns float32 `[N, T]`; see `Predictor`. Raises InputError when it is given `inputs`."""
+        if given := as_arrays(inputs):
+            raise InputError(
+                f"inputs of this model: expected none, it reads the sequence alone, found {listing(given)}"
+            )
         return self.model.predict(sequences, raw=raw, batch_size=batch_size)
 
     def predict_both(self, data: Dataset, batch_size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,6 +14,7 @@ from dragon_jax import dna
 from dragon_jax.data.counts import central
 from dragon_jax.data.dataset import Dataset
 from dragon_jax.models.bpnet import ProfileModel
+from dragon_jax.runs.model_inputs import as_arrays
 from dragon_jax.runs.predictor import NetworkPredictor, Sequences
 from dragon_jax.runs.settings import Settings
 from dragon_jax.training.predict import BatchFunction
@@ -62,9 +63,7 @@ class ProfilePredictor(NetworkPredictor):
 
         self._spread = BatchFunction(spread, self._devices)
 
-    def profiles(
-        self, sequences: Sequences, *, batch_size: int = 256, inputs: Mapping[str, np.ndarray] | None = None
-    ) -> Profiles:
+    def profiles(self, sequences: Sequences, *, batch_size: int = 256, inputs: Any = None) -> Profiles:
         """Returns profiles in the order of the input; 8 N T W S bytes.
 
         Args:
@@ -74,8 +73,9 @@ class ProfilePredictor(NetworkPredictor):
             InputError: wrong lengths, letters or inputs.
         """
         codes = dna.letters(sequences)
-        self.check(codes, inputs or {})
-        return Profiles(**self._spread(self.variables, {"codes": codes, **(inputs or {})}, batch_size))
+        given = as_arrays(inputs)
+        self.check(codes, given)
+        return Profiles(**self._spread(self.variables, {"codes": codes, **given}, batch_size))
 
     def scores(self, data: Dataset, batch_size: int) -> dict[str, Float64[np.ndarray, "N T"]]:
         """Returns what each example of a data set scores, see `ProfileScores`."""

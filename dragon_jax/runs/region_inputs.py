@@ -71,7 +71,7 @@ def region_inputs(
     if METADATA not in specs:
         fields |= {"annotations": {}, "metadata": {}, "metadata_table": "", "metadata_row": "", "metadata_columns": ()}
     _replace_signals(fields, specs, signals or {})
-    _replace_numbers(fields, specs, annotations or {}, metadata or {})
+    _replace_numbers(run, fields, specs, annotations or {}, metadata or {})
     if other := [k for k, s in specs.items() if k not in fields["profiles"] and (s.kind == "signal" or k != METADATA)]:
         name, kind = other[0], specs[other[0]].kind
         mend = f"--signal {name}=FILE,..." if kind == "signal" else "sequences and --inputs=FILE instead of regions"
@@ -99,6 +99,7 @@ def _replace_signals(
 
 
 def _replace_numbers(
+    run: RunDir,
     fields: dict[str, Any],
     specs: Mapping[str, InputSpec],
     annotations: Mapping[str, str],
@@ -109,15 +110,22 @@ def _replace_numbers(
         _known(name, columns, "--annotation", "column of 'metadata'")
     for name in metadata:
         _known(name, columns, "--metadata", "column of 'metadata'")
-    if annotations:
-        fields["annotations"] = {**fields.get("annotations", {}), **annotations}
-    if metadata:
-        table = fields.get("metadata_table")
-        row = read_row(table, fields["metadata_row"]) if table else {}
-        fields["metadata"] = {**row, **fields.get("metadata", {}), **metadata}
-        fields |= {"metadata_table": "", "metadata_row": ""}
-    if columns:  # in the order of the training
-        fields["metadata_columns"] = columns
+    if not columns:
+        return
+    table = fields.get("metadata_table")
+    row = read_row(table, fields["metadata_row"]) if table else {}
+    # What is given takes the place of a number or a file alike.
+    numbers = {k: v for k, v in {**row, **fields.get("metadata", {})}.items() if k not in annotations}
+    beds = {k: v for k, v in fields.get("annotations", {}).items() if k not in metadata}
+    fields["metadata"], fields["annotations"] = {**numbers, **metadata}, {**beds, **annotations}
+    fields |= {"metadata_table": "", "metadata_row": ""}
+    fields["metadata_columns"] = columns  # in the order of the training
+    if lacking := [k for k in columns if k not in fields["metadata"] and k not in fields["annotations"]]:
+        first = lacking[0]
+        raise InputError(
+            f"input '{METADATA}' of {run}: expected a number or a file for each of its columns ({listing(columns, 20)}), found "
+            f"none for {listing(lacking, 20)}. For {show(first)} give --metadata={first}=NUMBER or --annotation={first}=FILE"
+        )
 
 
 def _known(name: str, known: Sequence[str], flag: str, noun: str) -> None:
@@ -129,9 +137,12 @@ def _known(name: str, known: Sequence[str], flag: str, noun: str) -> None:
 
 
 def _trained_on(run: RunDir) -> GenomeConfig | None:
-    """The genome source of a run, also where it was read from a folder that `dragon prepare` made of one."""
     section = parse(run.config, imported=True).data_section
-    source = None if section is None else section.source
+    return None if section is None else genome_source(section.source)
+
+
+def genome_source(source: Any) -> GenomeConfig | None:
+    """Returns the genome source that data come from, also where `dragon prepare` made the folder of one; None = another."""
     if isinstance(source, TfdsSource):
         recipe = (metadata_of(source.path).get("about") or {}).get("recipe", {}).get("data")
         source = data_config(recipe).source if recipe else None

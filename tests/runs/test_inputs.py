@@ -169,6 +169,9 @@ def test_labels_that_depend_on_inputs_alone_are_learned_and_predicted_by_the_com
         (["x.fa", "--inputs=part.npz"], "array 'metadata'"),
         (["x.fa", "--inputs=narrow.npz"], "expected the shape [2, 60, 2] that the model was trained on, found [2, 59, 2]"),
         (["x.fa", "--inputs=nan.npz"], "array 'signal', row 1: expected finite numbers in an input, found nan"),
+        (["long.fa", "--inputs=rows.npz"], "expected 60 bases, found 61. Cut sequences and signals to 60 bases: signals are not"),
+        (["strange.bed"], "genome.fa (chr1, chr2, chr3): no name in common. Rename one, or give the --genome that has its names"),
+        (["x.bed", "--signal=signal=one.bg,one.bg"], "no name in common. Rename one, or give the --genome that has its names"),
         (["x.fa", "--genome=g.fa"], "--genome belongs to regions"),
         (["x.bed", "--inputs=rows.npz"], "--inputs belongs to sequences"),
         (["far.bed"], "genome.fa (chr9). Remove them, or give the --genome that they lie on"),
@@ -184,6 +187,9 @@ def test_every_mistake_is_one_sentence(run, tmp_path, monkeypatch, capsys, words
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.fa").write_text(f">a\n{'A' * 60}\n>b\n{'C' * 60}\n")
     (tmp_path / "x.bed").write_text("chr1\t100\t160\n")
+    (tmp_path / "long.fa").write_text(f">a\n{'A' * 60}\n>b\n{'C' * 61}\n")
+    (tmp_path / "strange.bed").write_text("1\t100\t160\n")
+    (tmp_path / "one.bg").write_text("1\t100\t160\t2\n")
     (tmp_path / "far.bed").write_text("chr1\t100\t160\nchr9\t100\t160\n")
 
     def save(name, n, length=60, **more):

@@ -10,6 +10,7 @@ import dragon_jax
 from dragon_jax import dna
 from dragon_jax.errors import InputError
 from dragon_jax.runs.directory import RunDir
+from dragon_jax.scoring import score_file
 from dragon_jax.training.checkpoints import Checkpoints
 
 
@@ -51,10 +52,13 @@ def test_saved_predictions_are_those_of_the_loaded_run(network):
     np.testing.assert_allclose(data.predict(valid.codes), saved["predictions"], atol=1e-6)
 
 
-def test_other_lengths_and_inputs_are_refused(network):
+def test_other_lengths_and_inputs_are_refused(network, tmp_path):
     model = dragon_jax.load(network.path)
     with pytest.raises(InputError, match="sequences of 29 bases: expected 30"):
         model.predict(["A" * 29])
+    (tmp_path / "x.txt").write_text("A" * 29 + "\n")
+    with pytest.raises(InputError, match="expected 30 bases, found 29. Use --fit=fit_centre"):
+        score_file(model, str(tmp_path / "x.txt"), "-")
     with pytest.raises(InputError, match="inputs of this model: expected none, found signal"):
         model.predict(["A" * 30], inputs={"signal": np.zeros((1, 2), np.float32)})
     with pytest.raises(InputError, match="IUPAC"):
