@@ -30,14 +30,13 @@ def measure(folder: str) -> float:
 
     import numpy as np
 
-    from dragon_jax.runs.directory import RunDir, read_json
+    from dragon_jax.runs.directory import RunDir
     from dragon_jax.runs.predictor import load
 
     run = RunDir(folder)
     predictor, rng = load(run), np.random.default_rng(0)
-    outputs = read_json(run["model.json"])
     codes = rng.integers(0, 4, (N, predictor.length or 101), np.uint8)
-    shapes = outputs["inputs"]
+    shapes = getattr(predictor, "input_shapes", {})
     inputs = {k: rng.random((N, *shape), np.float32) for k, shape in shapes.items()}
     more = {"inputs": inputs} if inputs else {}
     predictor.predict(codes, batch_size=N, **more)  # compiles
