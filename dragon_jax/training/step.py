@@ -149,31 +149,38 @@ def make_train_step(
 
         (value, aux), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
         total, measured, weights, new_weighting, changed = aux
-        updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        if optim.max_norm:
-            params = hold_norms(params, optim.max_norm)
         norm = optax.tree.norm(grads)
-        sums = state.sums
-        new = state.replace(
-            step=state.step + 1,
-            params=params,
-            model_state={**state.model_state, **changed},
-            opt_state=opt_state,
-            ema=jax.tree.map(lambda a, b: optim.ema * a + (1 - optim.ema) * b, state.ema, params) if optim.ema else {},
-            weighting=new_weighting,
-            sums={
-                "loss": sums["loss"] + total,
-                "measured": sums["measured"] + measured,
-                "weights": sums["weights"] + weights,
-                "grad_norm": sums["grad_norm"] + norm,
-                "steps": sums["steps"] + 1,
-            },
-        )
+
+        def update(state, grads, changed, new_weighting):
+            updates, opt_state = tx.update(grads, state.opt_state, state.params)
+            params = optax.apply_updates(state.params, updates)
+            if optim.max_norm:
+                params = hold_norms(params, optim.max_norm)
+            ema = optim.ema
+            sums = state.sums
+            return state.replace(
+                step=state.step + 1,
+                params=params,
+                model_state={**state.model_state, **changed},
+                opt_state=opt_state,
+                ema=jax.tree.map(lambda a, b: ema * a + (1 - ema) * b, state.ema, params) if ema else {},
+                weighting=new_weighting,
+                sums={
+                    "loss": sums["loss"] + total,
+                    "measured": sums["measured"] + measured,
+                    "weights": sums["weights"] + weights,
+                    "grad_norm": sums["grad_norm"] + norm,
+                    "steps": sums["steps"] + 1,
+                },
+            )
+
+        def freeze(state, *_):
+            return state.replace(bad_step=jnp.where(state.bad_step < 0, state.step, state.bad_step))
+
         healthy = jnp.isfinite(value) & jnp.isfinite(norm) & (state.bad_step < 0)
-        kept = jax.tree.map(lambda a, b: jnp.where(healthy, a, b), new, state)
-        bad = jnp.where((state.bad_step < 0) & ~healthy, state.step, state.bad_step)
-        return kept.replace(bad_step=bad)
+        # A branch works in the donated buffers; choosing between old and new states needs room for both, and took
+        # four times as long for the 53 million weights of DeepSEA on a CPU.
+        return jax.lax.cond(healthy, update, freeze, state, grads, changed, new_weighting)
 
     return train_step
 
