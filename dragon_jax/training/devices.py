@@ -21,10 +21,9 @@ class Devices:
     """
 
     def __init__(self):
+        keep_freed_memory()  # before XLA starts its threads
         devices = jax.local_devices()
         self.count = len(devices)
-        if devices[0].platform == "cpu":
-            keep_freed_memory()
         mesh = Mesh(np.array(devices), ("data",))
         self.replicated = NamedSharding(mesh, PartitionSpec())
         self.split = NamedSharding(mesh, PartitionSpec("data"))
