@@ -168,8 +168,12 @@ class _Path:
                 break
             direction = residual + square / before * direction
         target = self.b + step
-        inside = ((target >= self.low) & (target <= self.high)).all()
-        self.move(target if inside else project(target, self.low, self.high), kstep if inside else None)
+        if ((target >= self.low) & (target <= self.high)).all():
+            self.move(target, kstep)
+            return
+        # The others stay where they are. They lie on their bounds, and the shift that mends the sum would take all of them
+        # a hair off: thousands of seemingly free coefficients, which the next rounds have to put back.
+        self.move(project(target, np.where(free, self.low, self.b), np.where(free, self.high, self.b)))
 
     def solution(self, upper: np.ndarray) -> Solution:
         rho, square = self.rho(), float(self.b @ self.kb)

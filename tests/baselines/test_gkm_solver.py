@@ -54,6 +54,20 @@ def test_products_in_single_precision_are_enough_and_a_start_saves_some():
     assert warm.products <= 2 < cold.products
 
 
+def test_twins_with_other_labels_do_not_take_bounded_coefficients_off_their_bounds():
+    """Took 194 products while every step shifted all rows that were at a bound."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 60))
+    x = np.concatenate([x, x + 0.15 * rng.normal(size=x.shape)]) + 1.5
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    kernel, labels = 0.98 * x @ x.T + 0.02 * np.eye(600), np.where(rng.random(600) < 0.5, 1.0, -1.0)
+    ours = solve(lambda v: kernel @ v, labels, np.ones(600))
+    theirs = SVC(kernel="precomputed", C=1.0, tol=1e-5, shrinking=False).fit(kernel, labels)
+    assert ours.violation < 1e-3 and ours.products < 130
+    assert abs(np.count_nonzero(ours.coefficients) - theirs.n_support_.sum()) <= 2
+    np.testing.assert_allclose(ours.margins - ours.rho, theirs.decision_function(kernel), atol=5e-3)
+
+
 def test_classes_of_unequal_size_and_all_at_the_bound():
     kernel, labels = problem(60, seed=3)
     labels = np.where(np.arange(60) < 3, 1.0, -1.0)
