@@ -289,7 +289,7 @@ def cpu_model() -> str:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--only", choices=PARTS, help="one part instead of all")
+    parser.add_argument("--only", default=",".join(PARTS), help=f"these parts, of {', '.join(PARTS)} (default all)")
     parser.add_argument("--threads", type=int, default=2, help="CPU cores for each side (default 2)")
     parser.add_argument("--rounds", type=int, default=21, help="alternating rounds per row (default 21)")
     parser.add_argument(
@@ -300,6 +300,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--out", help="also write OUT.json and OUT.md")
     options = parser.parse_args(arguments)
+    options.only = options.only.split(",")
+    if unknown := [part for part in options.only if part not in PARTS]:
+        parser.error(f"--only: expected {', '.join(PARTS)}, separated by commas, got {', '.join(unknown)}")
     if min(options.threads, options.rounds) < 1 or not options.seconds > 0:
         parser.error("--threads, --rounds and --seconds: expected numbers above 0")
     return options
@@ -307,7 +310,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
-    if options.only in (None, *NETWORKS) and importlib.util.find_spec("torch") is None:
+    cases = [case for case in CASES if case.network in options.only]
+    if cases and importlib.util.find_spec("torch") is None:
         print(
             "benchmark: PyTorch is not installed: expected the extra 'bench'. Run ./scripts/setup bench, "
             "or pass --only=sklearn",
@@ -322,13 +326,13 @@ def main(arguments: list[str] | None = None) -> int:
     pin(options.threads)
     print(_LINE.format(*HEADINGS))
     rows, sides = [], {}
-    if options.only in (None, *NETWORKS):
-        rows, sides = networks([c for c in CASES if options.only in (None, c.network)], options)
-    if options.only in (None, "sklearn"):
+    if cases:
+        rows, sides = networks(cases, options)
+    if "sklearn" in options.only:
         rows += against_sklearn(options)
-    if options.only in (None, "windows") and installed("windows"):
+    if "windows" in options.only and installed("windows"):
         rows += against_readers(options)
-    if options.only in (None, "scan") and installed("scan"):
+    if "scan" in options.only and installed("scan"):
         more, others = against_scanners(options)
         rows, sides = rows + more, sides | others
     report = {

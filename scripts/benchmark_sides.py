@@ -40,8 +40,11 @@ CASES = [
     Case("deepbind", "train", 128),
     Case("deepbind", "predict", PREDICTED),
     Case("deepsea", "train", 16),
+    Case("deepsea", "predict", PREDICTED),
     Case("factornet", "train", 32),
+    Case("factornet", "predict", PREDICTED),
     Case("dilated", "train", 32),
+    Case("dilated", "predict", PREDICTED),
 ]
 
 
