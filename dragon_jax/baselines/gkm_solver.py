@@ -7,8 +7,8 @@ With b_i = a_i y_i the dual problem of LIBSVM's C-SVC is
 and f = Kb - rho are the decision values. Working sets of two, as in LIBSVM, take tens of thousands of kernel columns; a
 product with all of K costs little more than one column here. So each round first takes projected gradient steps (Barzilai
 and Borwein 1988), which settle who is at a bound, and then minimises over all who are not by conjugate gradients, as in
-More and Toraldo (1991); the result is projected back and the step shortened to the best point on the way there. The
-objective falls with every step. Kernel matrices with ones on the diagonal are conditioned well enough that some tens of
+More and Toraldo (1991), putting those who end outside on their bounds while they are few; the result is projected back
+and the step shortened to the best point on the way there. The objective falls with every step. Kernel matrices with ones on the diagonal are conditioned well enough that some tens of
 products reach LIBSVM's stopping rule, the largest violation of the optimality conditions by a pair.
 """
 
@@ -23,6 +23,7 @@ from jaxtyping import Float64
 _GRADIENT_STEPS = 3  # of a round
 _CG_STEPS = 25  # of a round
 _CG_ENOUGH = 0.05  # share of the face's residual that is left to the next round
+_PASSES, _FEW = 4, 0.05  # minimisations of a round, while at most this share of the free ones ends outside
 Product = Callable[[np.ndarray], np.ndarray]
 
 
@@ -140,22 +141,50 @@ class _Path:
         return rate
 
     def face(self, tolerance: float) -> None:
-        """Minimises over those who are free to move, then comes back within bounds."""
+        """Minimises over those who are free to move, then comes back within bounds.
+
+        Where a few of them end outside, they are put on their bounds and the others are minimised anew before the step is
+        taken: of two sequences that are nearly the same, one may go to its bound only if the other makes up for it.
+        """
         g = self.kb - self.y
         inward = self.rho() - g  # where a coefficient wants to go
         free = ((self.b > self.low) | (inward > 0)) & ((self.b < self.high) | (inward < 0))
+        movable, step, kstep = free, np.zeros_like(g), np.zeros_like(g)
+        for _ in range(_PASSES):
+            if free.sum() < 2:
+                break
+            step, kstep = self._conjugate(free, step, kstep, g, tolerance)
+            target = self.b + step
+            outside = (target < self.low) | (target > self.high)
+            if not outside.any():
+                self.move(target, kstep)
+                return
+            free = free & ~outside
+            if outside.sum() > _FEW * free.sum():
+                break
+            target = np.clip(target, self.low, self.high)
+            step = np.where(free, target - target.sum() / free.sum(), target) - self.b
+            kstep = self.times(step)
+        # Who did not move lies on a bound mostly, and stays: the shift that mends the sum would take all of them a hair off,
+        # thousands of seemingly free coefficients which the next rounds have to put back.
+        low, high = np.where(movable, self.low, self.b), np.where(movable, self.high, self.b)
+        self.move(project(self.b + step, low, high))
+
+    def _conjugate(
+        self, free: np.ndarray, step: np.ndarray, kstep: np.ndarray, g: np.ndarray, tolerance: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the step to the minimum over the free ones and its product with K, from the step so far."""
         count = free.sum()
-        if count < 2:
-            return
 
         def within(vector: np.ndarray) -> np.ndarray:
             return np.where(free, vector - vector[free].mean(), 0.0)
 
-        residual = within(-g)
+        residual = within(-(g + kstep))
         direction, square = residual, residual @ residual
         enough = max(_CG_ENOUGH**2 * square, count * (0.02 * tolerance) ** 2)
-        step, kstep = np.zeros((2, len(g)))
         for _ in range(_CG_STEPS):
+            if square <= 0:
+                break
             image = self.times(direction)
             bend = direction @ image
             if bend <= 1e-12 * (direction @ direction):  # an indefinite kernel: nothing below bounds the face
@@ -167,13 +196,7 @@ class _Path:
             if square <= enough:
                 break
             direction = residual + square / before * direction
-        target = self.b + step
-        if ((target >= self.low) & (target <= self.high)).all():
-            self.move(target, kstep)
-            return
-        # The others stay where they are. They lie on their bounds, and the shift that mends the sum would take all of them
-        # a hair off: thousands of seemingly free coefficients, which the next rounds have to put back.
-        self.move(project(target, np.where(free, self.low, self.b), np.where(free, self.high, self.b)))
+        return step, kstep
 
     def solution(self, upper: np.ndarray) -> Solution:
         rho, square = self.rho(), float(self.b @ self.kb)

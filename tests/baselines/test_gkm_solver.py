@@ -55,7 +55,7 @@ def test_products_in_single_precision_are_enough_and_a_start_saves_some():
 
 
 def test_twins_with_other_labels_do_not_take_bounded_coefficients_off_their_bounds():
-    """Took 194 products while every step shifted all rows that were at a bound."""
+    """Takes 194 products where every step shifts the rows at a bound and where one twin leaves without the other."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 60))
     x = np.concatenate([x, x + 0.15 * rng.normal(size=x.shape)]) + 1.5
