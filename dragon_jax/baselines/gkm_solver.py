@@ -4,12 +4,13 @@ With b_i = a_i y_i the dual problem of LIBSVM's C-SVC is
 
     minimise  b'Kb / 2 - y'b    subject to    sum b = 0,   0 <= b_i y_i <= C_i,
 
-and f = Kb - rho are the decision values. Working sets of two, as in LIBSVM, take tens of thousands of kernel columns; a
-product with all of K costs little more than one column here. So each round first takes projected gradient steps (Barzilai
-and Borwein 1988), which settle who is at a bound, and then minimises over all who are not by conjugate gradients, as in
-More and Toraldo (1991), putting those who end outside on their bounds while they are few; the result is projected back
-and the step shortened to the best point on the way there. The objective falls with every step. Kernel matrices with ones on the diagonal are conditioned well enough that some tens of
-products reach LIBSVM's stopping rule, the largest violation of the optimality conditions by a pair.
+and f = Kb - rho are the decision values. Working sets of two, as in LIBSVM, take tens of thousands of kernel columns;
+a product with all of K costs little more than one column here. So each round first takes projected gradient steps
+(Barzilai and Borwein 1988), which settle who is at a bound, and then minimises over all who are not by conjugate
+gradients, as in More and Toraldo (1991), putting those who end outside on their bounds while they are few; the result
+is projected back and the step shortened to the best point on the way there. The objective falls with every step.
+Kernel matrices with ones on the diagonal are conditioned well enough that some tens of products reach LIBSVM's
+stopping rule, the largest violation of the optimality conditions by a pair.
 """
 
 from __future__ import annotations
