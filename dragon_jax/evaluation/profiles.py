@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 
 from dragon_jax.data.dataset import Dataset
 from dragon_jax.evaluation.evaluate import json_ready
 from dragon_jax.training.profile_scores import against, stacked
+
+SHOWN = (1.0, 0.99, 0.9, 0.5)  # examples to look at, by where their number of reads stands among those with reads
+SHOWN_TASKS, SHOWN_VALUES = 6, 1000
 
 
 def evaluate_profiles(
@@ -66,3 +69,54 @@ def _interval(values: np.ndarray, resamples: int, drawn: np.random.Generator, le
     """Percentile interval of the mean, examples drawn again."""
     means = [values[drawn.integers(0, len(values), len(values))].mean() for _ in range(resamples)]
     return np.quantile(means, [(1 - level) / 2, (1 + level) / 2]).tolist()
+
+
+def profile_examples(
+    data: Dataset, spread: Callable[[Dataset], Float32[np.ndarray, "N T W S"]], width: int
+) -> list[dict[str, Any]]:
+    """Returns some examples of the first tasks to look at, observed beside predicted.
+
+    They are picked by their number of reads alone, never by how well they are predicted: the example with most, and those
+    at the 99th, 90th and 50th percentile of the examples with a read.
+
+    Args:
+        spread: gives the expected reads at each base of examples.
+        width: W, bases of the output window; of longer ones neighbouring bases are added up to at most `SHOWN_VALUES`.
+
+    Returns:
+        Of each: `task`, `id`, `percentile`, `bin` (bases in one value), `observed` and `predicted`, lists `[S][values]`.
+    """
+    names = tuple(task.name for task in data.tasks)
+    picked = []
+    for t, counts in enumerate(stacked(data, names, width)[:SHOWN_TASKS]):
+        totals = np.nan_to_num(counts.sum((1, 2), dtype=np.float64))
+        order = np.argsort(totals, kind="stable")
+        order = order[totals[order] > 0]
+        seen: set[int] = set()
+        for share in SHOWN if len(order) else ():
+            row = int(order[round(share * (len(order) - 1))])
+            if row not in seen:
+                picked.append((t, row, share, counts[row]))
+            seen.add(row)
+    if not picked:
+        return []
+    predicted = spread(data.take(np.array([row for _, row, _, _ in picked])))
+    step = -(-width // SHOWN_VALUES)
+
+    def listed(values: np.ndarray) -> list[list[float]]:
+        summed = np.add.reduceat(values.astype(np.float64), np.arange(0, width, step), 0)
+        return np.round(summed.T, 4).tolist()
+
+    return json_ready(
+        [
+            {
+                "task": names[t],
+                "id": str(data.ids[row]),
+                "percentile": 100 * share,
+                "bin": step,
+                "observed": listed(counts),
+                "predicted": listed(predicted[i, t]),
+            }
+            for i, (t, row, share, counts) in enumerate(picked)
+        ]
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from dragon_jax.data.dataset import SPLITS, Dataset
 from dragon_jax.data.load import sequence_digest
 from dragon_jax.errors import InputError
 from dragon_jax.evaluation.evaluate import chosen_thresholds, evaluate_predictions
-from dragon_jax.evaluation.profiles import evaluate_profiles
+from dragon_jax.evaluation.profiles import evaluate_profiles, profile_examples
 from dragon_jax.files import atomic_write
 from dragon_jax.runs.directory import RunDir, write_json
 from dragon_jax.runs.predictor import load
@@ -87,6 +87,7 @@ def evaluate_run(path: str | RunDir, split: str = "valid", data: Dataset | None 
         result["profiles"] = evaluate_profiles(
             scores, data, means, width=predictor.width, joint=predictor.joint, **drawn
         )
+        result["profiles"]["examples"] = profile_examples(data, _spread(predictor, batch), predictor.width)
     result["evaluated"] = now()
     if split not in recorded:
         run.update(
@@ -101,6 +102,16 @@ def evaluate_run(path: str | RunDir, split: str = "valid", data: Dataset | None 
         _write_predictions(run, split, predictions, raw, data, extra)
     write_json(run["results.json"], before | {split: result})
     return result
+
+
+def _spread(predictor: ProfilePredictor, batch_size: int) -> Callable[[Dataset], np.ndarray]:
+    """Expected reads at each base of examples."""
+
+    def spread(data: Dataset) -> np.ndarray:
+        inputs = {k: v for k, v in data.inputs.items() if k in predictor.input_shapes}
+        return predictor.profiles(data.codes, batch_size=batch_size, inputs=inputs).counts
+
+    return spread
 
 
 def _write_predictions(

@@ -142,10 +142,10 @@ class Panel:
         return self
 
     def bars(self, left, right, height, style: str = "s1", *, base: float = 0.0) -> Panel:
-        """Draws a histogram: one bar from `base` to `height` over each `[left, right]`."""
+        """Draws a histogram: one bar from `base` to `height`, up or down, over each `[left, right]`."""
         x0, x1, y0, y1 = self._x(left), self._x(right), self._y(np.full(len(left), base)), self._y(height)
         corners = zip(x0, x1, y0, y1, strict=True)
-        d = "".join(f"M{a:.1f} {c:.1f}V{e:.1f}H{b:.1f}V{c:.1f}Z" for a, b, c, e in corners if e < c)
+        d = "".join(f"M{a:.1f} {c:.1f}V{e:.1f}H{b:.1f}V{c:.1f}Z" for a, b, c, e in corners if e != c)
         if d:
             self._marks.append(f'<path class="bar {style}" d="{d}"/>')
         return self

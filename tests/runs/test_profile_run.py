@@ -84,6 +84,24 @@ def test_the_report_shows_profiles(trained):
     assert "Profiles" in page and f"{table['jsd']:.4f}" in page and f"{table['nll_mean']:,.2f}" in page
 
 
+def test_the_report_draws_examples_picked_by_their_reads_alone(trained):
+    _, run, folder = trained
+    drawn = run.results["valid"]["profiles"]["examples"]
+    assert [e["percentile"] for e in drawn] == [100, 99, 90, 50]
+    with np.load(folder / "valid.npz") as saved:
+        counts = np.nan_to_num(saved["chip"][:, 4:-4])
+    totals = counts.sum((1, 2))
+    assert np.sum(drawn[0]["observed"]) == totals.max() > np.sum(drawn[2]["observed"]) > np.sum(drawn[3]["observed"])
+    row = int(totals.argmax())
+    np.testing.assert_array_equal(np.array(drawn[0]["observed"]).T, counts[row])
+    predictor = dragon_jax.load(run.path)
+    codes = simulated(1, 150)[0][row]
+    expected = predictor.profiles(codes[None]).counts[0, 0]
+    np.testing.assert_allclose(np.array(drawn[0]["predicted"]).T, expected, atol=1e-3)
+    page = run["report.html"].read_text()
+    assert f"observed, {totals.max():,.0f} reads" in page and "percentile 50 by reads" in page
+
+
 def test_the_predictor_spreads_reads_over_bases(trained):
     _, run, _ = trained
     predictor = dragon_jax.load(run.path)
