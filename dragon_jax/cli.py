@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         help="FASTA, TSV or CSV with sequences, plain or gz (- reads standard input), or a BED file with regions",
     )
     p.add_argument("--out", default="-", help="TSV to write; - (default) is standard output")
+    p.add_argument("--profiles", help="NPY to write as well: reads that model bpnet expects at each base")
     p.add_argument("--raw", action="store_true", help="logit, value or log rate instead of probability, value or rate")
     p.add_argument("--tasks", help="comma-separated names of the tasks wanted (default: all)")
     p.add_argument(
@@ -223,6 +224,7 @@ def _predict(args: argparse.Namespace) -> int:
         )
     predictor = api.load(args.run, args.step)
     common = {"raw": args.raw, "tasks": args.tasks.split(",") if args.tasks else None, "batch_size": args.batch_size}
+    common["profiles"] = args.profiles
     if bed:
         from dragon_jax.runs.directory import RunDir
         from dragon_jax.runs.region_inputs import region_inputs

@@ -17,6 +17,7 @@ from dragon_jax.data.region_stream import stream_regions
 from dragon_jax.data.stream import Format, stream_sequences
 from dragon_jax.errors import InputError, RunError, listing, nearest, show
 from dragon_jax.files import atomic_write
+from dragon_jax.profile_file import ProfileFile, open_profiles
 from dragon_jax.runs.model_inputs import wanted
 from dragon_jax.runs.predictor import BaselinePredictor, NetworkPredictor, Predictor
 from dragon_jax.runs.region_inputs import RegionInputs
@@ -37,6 +38,7 @@ def score_file(
     fit: Fit = "refuse",
     batch_size: int = 1024,
     inputs: str | None = None,
+    profiles: str | None = None,
 ) -> int:
     """Writes a TSV: `id`, then one column per task with the full float32 precision; returns the number of rows.
 
@@ -45,6 +47,7 @@ def score_file(
 
     Args:
         inputs: NPZ or HDF5 file with the further inputs that the model reads, see `data.input_file`.
+        profiles: NPY file to write beside the table, for a base-resolution model, see `profile_file`.
 
     Raises:
         InputError: unknown tasks, inputs that are missing or do not fit, or a record that cannot be read (its name and
@@ -90,7 +93,7 @@ def score_file(
         if extra:
             extra.finish(start)
 
-    return _write(predictor, pieces(), out, columns, raw, batch_size)
+    return _write(predictor, pieces(), out, columns, raw, batch_size, profiles)
 
 
 def score_regions(
@@ -103,11 +106,13 @@ def score_regions(
     tasks: Sequence[str] | None = None,
     batch_size: int = 1024,
     say: Callable[[str], None] = lambda line: None,
+    profiles: str | None = None,
 ) -> int:
     """Writes the same TSV for the windows around the regions of a BED file; returns the number of rows.
 
     Args:
         made_of: genome and files, see `runs.region_inputs`. say: takes lines about what was put in order.
+        profiles: as for `score_file`.
 
     Raises:
         InputError: unknown tasks, a file that cannot be read, a contig that the genome lacks.
@@ -116,7 +121,7 @@ def score_regions(
     pieces = stream_regions(
         regions, made_of.source, made_of.length, made_of.core, predictor.specs, max(batch_size, 4096), say
     )
-    return _write(predictor, pieces, out, columns, raw, batch_size)
+    return _write(predictor, pieces, out, columns, raw, batch_size, profiles)
 
 
 def _columns(predictor: Predictor, tasks: Sequence[str] | None) -> list[int]:
@@ -130,25 +135,41 @@ def _columns(predictor: Predictor, tasks: Sequence[str] | None) -> list[int]:
 
 
 def _write(
-    predictor: Predictor, pieces: Iterable[Piece], out: str, columns: list[int], raw: bool, batch_size: int
+    predictor: Predictor,
+    pieces: Iterable[Piece],
+    out: str,
+    columns: list[int],
+    raw: bool,
+    batch_size: int,
+    profiles: str | None,
 ) -> int:
-    def results() -> Iterator[tuple[list[str], np.ndarray]]:
+    def results(spread: ProfileFile | None) -> Iterator[tuple[list[str], np.ndarray]]:
         for ids, codes, inputs in pieces:
             more: dict[str, Any] = {"inputs": inputs} if inputs else {}
             for name in getattr(predictor, "count_inputs", ()):
                 if name in inputs:
                     refuse_negative(inputs[name], f"input '{show(name)}'", lambda i, ids=ids: f"row '{show(ids[i])}'")
-            values = predictor.predict(codes, raw=raw, batch_size=batch_size, **more)[:, columns]
+            if spread is None:
+                values = predictor.predict(codes, raw=raw, batch_size=batch_size, **more)
+            else:
+                found = predictor.profiles(codes, batch_size=batch_size, **more)  # pyright: ignore[reportAttributeAccessIssue]
+                values = found.log_counts
+                spread.add(ids, found)
+            values = values[:, columns]
             _refuse_not_finite(values, ids, [predictor.tasks[c].name for c in columns])
             yield ids, values
 
-    scored, count = results(), 0
-    first = list(itertools.islice(scored, 1))  # what is refused at once leaves a pipe without even the header
-    with _open(out) as file:
-        file.write("\t".join(["id", *(_cell(predictor.tasks[c].name) for c in columns)]) + "\n")
-        for ids, values in itertools.chain(first, scored):
-            file.writelines(f"{_cell(i)}\t{row}\n" for i, row in zip(ids, _rows(values), strict=True))
-            count += len(ids)
+    count = 0
+    with contextlib.ExitStack() as table:
+        # The profiles are closed before the table, which then appears only beside them.
+        with open_profiles(profiles, predictor, columns) if profiles else contextlib.nullcontext() as spread:
+            scored = results(spread)
+            first = list(itertools.islice(scored, 1))  # what is refused at once leaves a pipe without even the header
+            file = table.enter_context(_open(out))
+            file.write("\t".join(["id", *(_cell(predictor.tasks[c].name) for c in columns)]) + "\n")
+            for ids, values in itertools.chain(first, scored):
+                file.writelines(f"{_cell(i)}\t{row}\n" for i, row in zip(ids, _rows(values), strict=True))
+                count += len(ids)
     return count
 
 

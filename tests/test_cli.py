@@ -45,6 +45,13 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.strip().endswith("[]")
 
 
+def test_profiles_belong_to_base_resolution_models(run, tmp_path):
+    (tmp_path / "s.fa").write_text(">a\n" + "ACGT" * 25 + "\n")
+    done = dragon("predict", str(run), str(tmp_path / "s.fa"), f"--profiles={tmp_path / 'p.npy'}")
+    assert "expected a run of model 'bpnet'" in sentence(done) and not done.stdout
+    assert not (tmp_path / "p.npy").exists()
+
+
 def test_a_platform_that_is_not_there_is_one_sentence_and_nothing_is_written(tmp_path):
     config, workdir = write_config(tmp_path), tmp_path / "new"
     done = dragon("train", f"--config={config}", f"--workdir={workdir}", env={"JAX_PLATFORMS": "nonesuch"})

@@ -30,17 +30,19 @@ class Profiles:
         probabilities: where a read falls: sums to 1 over the bases of each strand, or of all strands together
             (`model.profile_softmax`).
         counts: expected reads at each base: probability times the predicted number of reads.
+        log_counts: log(1 + reads) of all strands, what `predict` gives.
     """
 
     probabilities: Float32[np.ndarray, "N T W S"]
     counts: Float32[np.ndarray, "N T W S"]
+    log_counts: Float32[np.ndarray, "N T"]
 
 
 class ProfilePredictor(NetworkPredictor):
     """A trained `bpnet`. `predict` gives log(1 + counts) of all strands over the output window.
 
     Attributes:
-        width: W, bases of the output window.
+        width, strands: W, bases of the output window, and S.
         joint: whether probabilities sum to 1 over all strands together.
     """
 
@@ -49,6 +51,7 @@ class ProfilePredictor(NetworkPredictor):
         model, losses = self.model, self._losses
         assert isinstance(model, ProfileModel) and isinstance(losses, ProfileLosses)
         self.width, self.joint = model.config.window(self.length), losses.joint
+        self.strands: int = model.config.tracks
         self._means = {k: np.array(v, np.float64) for k, v in outputs.get("profiles", {}).items()}
         self._rows = [t["measured"] for t in outputs["tasks"]]
         self._scores = ProfileScores(model, losses, self._devices)
@@ -59,7 +62,7 @@ class ProfilePredictor(NetworkPredictor):
             # One number for all strands goes with one distribution over all strands, or there is one strand only.
             logs = found["logits"][..., None] if losses.joint else found["log_counts"]
             counts = jnp.maximum(jnp.expm1(logs), 0)[:, :, None]
-            return {"probabilities": probability, "counts": probability * counts}
+            return {"probabilities": probability, "counts": probability * counts, "log_counts": found["logits"]}
 
         self._spread = BatchFunction(spread, self._devices)
 
@@ -75,7 +78,8 @@ class ProfilePredictor(NetworkPredictor):
         codes = dna.letters(sequences)
         given = as_arrays(inputs)
         self.check(codes, given)
-        return Profiles(**self._spread(self.variables, {"codes": codes, **given}, batch_size))
+        found = self._spread(self.variables, {"codes": codes, **given}, batch_size)
+        return Profiles(**found | {"log_counts": self.values(found["log_counts"])})
 
     def scores(self, data: Dataset, batch_size: int) -> dict[str, Float64[np.ndarray, "N T"]]:
         """Returns what each example of a data set scores, see `ProfileScores`."""

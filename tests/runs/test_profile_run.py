@@ -12,8 +12,10 @@ from dragon_jax import dna
 from dragon_jax.errors import InputError
 from dragon_jax.runs.directory import RunDir
 from dragon_jax.runs.profile_predictor import ProfilePredictor
+from dragon_jax.scoring import score_file
 from dragon_jax.training.checkpoints import Checkpoints
 from dragon_jax.training.trainer import Stopped
+from tests.runs.helpers import dragon
 
 LENGTH, BASES, WIDTH = 80, 56, 48
 MOTIFS = {1: np.array([2, 0, 3, 3, 0, 2, 1], np.uint8), 4: np.array([1, 1, 3, 2, 0, 0, 3], np.uint8)}  # by height
@@ -119,6 +121,38 @@ def test_the_predictor_spreads_reads_over_bases(trained):
     np.testing.assert_allclose(one.probabilities[0], found.probabilities[3], rtol=1e-4, atol=1e-6)
     with pytest.raises(InputError, match="sequences of 79 bases: expected 80"):
         predictor.profiles(codes[:, :-1])
+
+
+def test_profiles_of_a_file_are_written_piece_by_piece(trained, tmp_path):
+    _, run, _ = trained
+    codes = simulated(7, 5000)[0]  # more than one piece
+    (tmp_path / "in.tsv").write_text(
+        "id\tsequence\n" + "".join(f"r{i}\t{dna.decode(c)}\n" for i, c in enumerate(codes))
+    )
+    out, profiles, plain = (tmp_path / name for name in ("out.tsv", "out.npy", "plain.tsv"))
+    done = dragon("predict", str(run.path), str(tmp_path / "in.tsv"), f"--out={out}", f"--profiles={profiles}")
+    assert done.returncode == 0, done.stderr
+    predictor = dragon_jax.load(run.path)
+    assert score_file(predictor, str(tmp_path / "in.tsv"), str(plain)) == 5000
+    both = [np.loadtxt(f, skiprows=1, usecols=1) for f in (out, plain)]
+    np.testing.assert_allclose(both[0], both[1], rtol=1e-5, atol=1e-6)
+    found = np.load(profiles, mmap_mode="r")
+    assert found.shape == (5000, 1, WIDTH, 2) and found.dtype == np.float32
+    np.testing.assert_allclose(found, predictor.profiles(codes).counts, rtol=1e-4, atol=1e-6)
+
+
+def test_a_failure_leaves_neither_table_nor_profiles(trained, tmp_path):
+    _, run, _ = trained
+    rows = [f"r{i}\t{'ACGT' * 20}\n" for i in range(5000)]
+    (tmp_path / "in.tsv").write_text("id\tsequence\n" + "".join(rows) + "short\tACGT\n")
+    with pytest.raises(InputError, match="row 5001"):
+        score_file(
+            dragon_jax.load(run.path),
+            str(tmp_path / "in.tsv"),
+            str(tmp_path / "o.tsv"),
+            profiles=str(tmp_path / "o.npy"),
+        )
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["in.tsv"]
 
 
 def test_a_stopped_run_ends_bit_for_bit_where_the_other_does(trained):
