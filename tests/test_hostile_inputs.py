@@ -225,7 +225,7 @@ def test_right_files_pass(here, capfd, source, files, words):
             {"T.bed": PEAKS.replace(b"chr", b"")},
             [],
             "'1' style names in T.bed (1, 2, 3), 'chr1' style names in genome.fa (chr1, chr2, chr3): no name in common. "
-            "Rename one, or pass contigs=add_chr (3 of 3 names)",
+            "Rename one, or set data.source.contigs=add_chr (3 of 3 names)",
         ),
         # narrowPeak, broadPeak
         (

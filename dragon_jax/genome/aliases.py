@@ -165,7 +165,7 @@ def _under(style: str, name: str, contigs: Mapping[str, None], where: tuple[str,
     if name in contigs and name != found:
         raise InputError(
             f"'{show(name)}' in {where[0]} is a contig of {where[1]} and becomes another, '{show(found)}', under {style}: "
-            "expected one reading. Pass contigs=FILE with two columns, name in the file and name in the genome"
+            "expected one reading. Set data.source.contigs=FILE with two columns, name in the file and name in the genome"
         )
     return found
 
@@ -206,7 +206,7 @@ def _refuse_shared(found: Mapping[str, str], where: tuple[str, str]) -> None:
         contig, names = next(iter(double.items()))
         raise InputError(
             f"{_count(len(double), 'contig')} of {where[1]} under more than one name in {where[0]}: expected one name for "
-            f"each, found {listing(names)} for '{show(contig)}'. Name each contig in one way, or pass contigs=FILE"
+            f"each, found {listing(names)} for '{show(contig)}'. Name each contig in one way, or set data.source.contigs=FILE"
         )
 
 
@@ -244,4 +244,4 @@ def _nothing_in_common(
         if found and not _sharing(found):
             help_.append(f"{style} ({len(found):,} of {_count(len(names), 'name')})")
     remedy = " or ".join(help_) if help_ else "FILE, two columns: name in the file and name in the genome"
-    return f"{shown[0]}, {shown[1]}: no name in common{tried}. Rename one, or {instead or f'pass contigs={remedy}'}"
+    return f"{shown[0]}, {shown[1]}: no name in common{tried}. Rename one, or {instead or f'set data.source.contigs={remedy}'}"

@@ -116,21 +116,21 @@ def test_a_mapping_with_two_names_for_one_contig_is_refused():
         (
             ["chr1", "chr2", "chrX"], ["1", "2", "X"], "exact",
             "'chr1' style names in peaks.bed (chr1, chr2, chrX), '1' style names in genome.fa (1, 2, X): no name in common. "
-            "Rename one, or pass contigs=strip_chr (3 of 3 names)",
+            "Rename one, or set data.source.contigs=strip_chr (3 of 3 names)",
         ),
         (
             ["chr4", "chr5", "chrUn"], ["chrIV", "chrV"], "exact",
             "'chr4' style names in peaks.bed (chr4, chr5, chrUn), 'chrIV' style names in genome.fa (chrIV, chrV): no name in "
-            "common. Rename one, or pass contigs=roman (2 of 3 names)",
+            "common. Rename one, or set data.source.contigs=roman (2 of 3 names)",
         ),
         (
             ["NC_1", "NC_2", "NC_3", "NC_4"], ["chr1"], "add_chr",
             "'NC_1' style names in peaks.bed (NC_1, NC_2, NC_3, ... and 1 more), 'chr1' style names in genome.fa (chr1): no "
-            "name in common under add_chr. Rename one, or pass contigs=FILE, two columns: name in the file and name in "
+            "name in common under add_chr. Rename one, or set data.source.contigs=FILE, two columns: name in the file and name in "
             "the genome",
         ),
         (["chr1"], [], "exact", "'chr1' style names in peaks.bed (chr1), no contig in genome.fa: no name in common"),
-        (["1"], ["chr1"], {"2": "chr1"}, "no name in common under the map of names. Rename one, or pass contigs=add_chr"),
+        (["1"], ["chr1"], {"2": "chr1"}, "no name in common under the map of names. Rename one, or set data.source.contigs=add_chr"),
     ],
 )  # fmt: skip
 def test_no_name_in_common_names_both_files(names, contigs, how, sentence):
@@ -141,7 +141,7 @@ def test_no_name_in_common_names_both_files(names, contigs, how, sentence):
 def test_two_names_on_one_contig_and_two_readings_are_refused():
     sentence = (
         "1 contig of genome.fa under more than one name in peaks.bed: expected one name for each, found 1, chr1 for 'chr1'. "
-        "Name each contig in one way, or pass contigs=FILE"
+        "Name each contig in one way, or set data.source.contigs=FILE"
     )
     with pytest.raises(InputError, match=re.escape(sentence)):
         match(["1", "chr1"], ["chr1"], "add_chr", where=FILES)
@@ -192,5 +192,5 @@ def test_yeast_peaks_find_their_roman_chromosomes(dragon_data):
     found = match(names, sizes, "roman", where=("Reb1_CX.bed.gz", "chrom.sizes"))
     assert set(found) == set(names)
     assert found["chr14"] == "chrXIV"
-    with pytest.raises(InputError, match=r"no name in common\. Rename one, or pass contigs=roman"):
+    with pytest.raises(InputError, match=r"no name in common\. Rename one, or set data.source.contigs=roman"):
         match(names, sizes, where=("Reb1_CX.bed.gz", "chrom.sizes"))
