@@ -97,7 +97,7 @@ def network(c, data, rate, batch, epochs):
 
 
 def deepbind(c, data):
-    network(c, data, rate=5e-3, batch=64, epochs=12.0 if data == "nanog" else 6.0)
+    network(c, data, rate=5e-3, batch=64, epochs=36.0 if data == "nanog" else 18.0)
     c.model.hidden, c.model.dropout, c.model.mean_pool = 32, 0.25, True
     if data == "encode":
         c.model.detectors, c.model.hidden, c.train.batch_size = 128, 128, 128
@@ -117,7 +117,7 @@ def hybrid(c, data):
 
 def deepsea(c, data):
     """A quarter as wide as published, as the data are few; 100 bp need the padding, see configs/deepsea.py."""
-    network(c, data, rate=1e-3, batch=64, epochs=12.0 if data == "nanog" else 6.0)
+    network(c, data, rate=3e-3, batch=64, epochs=36.0 if data == "nanog" else 18.0)
     c.model.filters, c.model.dense = (80, 120, 240), (231,)
     c.optim.l2, c.optim.l1_activations, c.optim.max_norm = 5e-7, 1e-8, 0.9
     c.augment.reverse_complement = 0.5
@@ -127,7 +127,7 @@ def deepsea(c, data):
 
 def factornet(c, data):
     """The sizes of the smallest released models."""
-    network(c, data, rate=2e-3, batch=64, epochs=12.0 if data == "nanog" else 6.0)
+    network(c, data, rate=2e-3, batch=64, epochs=12.0 if data == "nanog" else 18.0)
     if data == "encode":
         c.train.batch_size = 128
     if data == "yeast":  # as configs/factornet_yeast.py
@@ -138,7 +138,7 @@ def factornet(c, data):
 
 
 def dilated(c, data):
-    network(c, data, rate=2e-3, batch=64, epochs=12.0 if data == "nanog" else 6.0)
+    network(c, data, rate=5e-3, batch=64, epochs=36.0 if data == "nanog" else 18.0)
     c.model.filters, c.model.stem_width, c.model.pool_width, c.model.layers = 64, 15, 4, 3
     c.model.first_dilation, c.model.strands, c.model.dropout = 1, "average", 0.3
     if data == "encode":

@@ -137,8 +137,9 @@ class _Path:
         for _ in range(_GRADIENT_STEPS):
             g = self.kb - self.y
             way, kway = self.move(project(self.b - rate * g, self.low, self.high))
-            bend = way @ kway
-            rate = float(way @ way / bend) if bend > 0 else 1.0
+            bend, square = way @ kway, way @ way
+            # Where the objective is flat, as for identical sequences, the bounds are all there is to reach: longer steps.
+            rate = float(square / bend) if bend > 1e-9 * square else min(10 * max(rate, 1.0), 1e9)
         return rate
 
     def face(self, tolerance: float) -> None:

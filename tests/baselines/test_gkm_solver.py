@@ -100,3 +100,11 @@ def test_projection_is_the_nearest_feasible_point():
     for _ in range(200):
         other = project(rng.normal(size=30), low, high)
         assert (point - found) @ (other - found) <= 1e-9  # what makes it the nearest of a convex set
+
+
+def test_identical_sequences_with_a_large_cost_take_a_few_products():
+    """The objective is flat wherever the sum is kept, so that only bounds end the way."""
+    labels = np.where(np.arange(400) % 3 < 1, 1.0, -1.0)
+    found = solve(lambda v: np.full(400, v.sum()), labels, np.full(400, 100.0))
+    assert found.violation < 1e-3 and found.products < 20
+    assert found.objective == pytest.approx(2 * 100.0 * (labels > 0).sum())  # every row of the rarer class at its bound
