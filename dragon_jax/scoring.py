@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any
@@ -159,6 +160,8 @@ def _write(
             _refuse_not_finite(values, ids, [predictor.tasks[c].name for c in columns])
             yield ids, values
 
+    if profiles and out != "-" and os.path.realpath(out) == os.path.realpath(profiles):
+        raise InputError(f"--out and --profiles: expected two files, found {show(out, 200)} for both. Name another")
     count = 0
     with contextlib.ExitStack() as table:
         # The profiles are closed before the table, which then appears only beside them.

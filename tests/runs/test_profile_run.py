@@ -152,7 +152,11 @@ def test_a_failure_leaves_neither_table_nor_profiles(trained, tmp_path):
             str(tmp_path / "o.tsv"),
             profiles=str(tmp_path / "o.npy"),
         )
-    assert sorted(f.name for f in tmp_path.iterdir()) == ["in.tsv"]
+    (tmp_path / "one.fa").write_text(">a\n" + "ACGT" * 20 + "\n")
+    both = str(tmp_path / "both")
+    with pytest.raises(InputError, match="expected two files"):
+        score_file(dragon_jax.load(run.path), str(tmp_path / "one.fa"), both, profiles=both)
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["in.tsv", "one.fa"]
 
 
 def test_a_stopped_run_ends_bit_for_bit_where_the_other_does(trained):
