@@ -1,11 +1,12 @@
 """Trains the primer's five systems and their neighbours on the same folds, opens each test fold once, writes the tables.
 
-    python experiments/five_systems/run.py --workdir=runs/five [--data=nanog,encode,yeast] [--systems=...] [--seeds=3]
+    python experiments/five_systems/run.py --workdir=runs/five [--data=nanog,encode,yeast] [--systems=...] [--seeds=0,1,2]
 
 Finished runs are kept, so the same command goes on where it stopped, and two processes may share a work directory as long
-as they are given different systems. `--tables` trains nothing and writes the tables of what is there. Nothing is chosen
-by a test label: checkpoints, motifs, C and penalties go by valid, and the settings of configs/five_systems.py were chosen
-on valid of fold 0.
+as they are given different systems. `--tables` trains nothing and writes the tables of what is there; `--add` keeps, of the
+runs.tsv and systems.tsv already in `--out`, the rows of runs and models that this work directory lacks (column `code` says
+which code a run was made with). Nothing is chosen by a test label: checkpoints, motifs, C and penalties go by valid, and the
+settings of configs/five_systems.py were chosen on valid of fold 0.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ PLAN = {
 METRICS = ("auroc", "auprc")
 
 
-def runs(data: str, systems: tuple[str, ...], seeds: int) -> list[tuple[str, str, int, int]]:
+def runs(data: str, systems: tuple[str, ...], seeds: list[int]) -> list[tuple[str, str, int, int]]:
     """Every run of a data set: data, system, fold, seed; folds turn fastest, so that a part is soon a whole."""
     names, folds = PLAN[data]
     chosen = [s for s in names if not systems or s in systems]
-    grid = itertools.product(range(seeds), chosen, folds)
+    grid = itertools.product(seeds, chosen, folds)
     return [(data, system, fold, seed) for seed, system, fold in grid if not (seed and system in FIXED)]
 
 
@@ -94,17 +95,30 @@ def describe(folder: Path) -> dict[str, Any]:
     return {"parameters": count, "bytes": size, "length": predictor.length} | prediction_times(folder)
 
 
+def written(path: Path, rows: pd.DataFrame, keys: list[str], add: bool) -> pd.DataFrame:
+    """Writes a table sorted as planned; with `add`, of the file's earlier rows those with other keys stay."""
+    if add and path.exists():
+        rows = pd.concat([pd.read_csv(path, sep="\t"), rows]).drop_duplicates(keys, keep="last")
+    systems = [system for names, _ in PLAN.values() for system in names]
+    places = {"data": list(PLAN), "system": list(dict.fromkeys(systems))}
+    order = rows.sort_values(keys, key=lambda c: c.map(places[c.name].index) if c.name in places else c, kind="stable")
+    order.to_csv(path, sep="\t", index=False, float_format="%.6f")
+    return order
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", type=Path, default=Path("runs/five"))
     parser.add_argument("--data", default=",".join(PLAN))
     parser.add_argument("--systems", default="", help="only these, by name, separated by commas")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--tables", action="store_true", help="train nothing, write the tables of the finished runs")
+    parser.add_argument("--add", action="store_true", help="keep the earlier rows of runs that are not in --workdir")
     parser.add_argument("--out", type=Path, default=HERE)
     args = parser.parse_args()
     systems = tuple(filter(None, args.systems.split(",")))
-    planned = [r for data in args.data.split(",") for r in runs(data, systems, args.seeds)]
+    seeds = [int(seed) for seed in args.seeds.split(",")]
+    planned = [r for data in args.data.split(",") for r in runs(data, systems, seeds)]
     failed = []
     for one in planned if not args.tables else []:
         try:
@@ -116,15 +130,17 @@ def main() -> None:
         found = row(args.workdir, *one)
         assert found is not None
         print(f"{one}: valid auROC {found['valid_auroc']:.4f}, test {found['test_auroc']:.4f}", flush=True)
-    rows = [r for one in planned if (r := row(args.workdir, *one)) is not None]
-    frame = pd.DataFrame(rows)
-    frame.to_csv(args.out / "runs.tsv", sep="\t", index=False, float_format="%.6f")
-    first = frame.drop_duplicates(["data", "system"])
+    rows = pd.DataFrame([r for one in planned if (r := row(args.workdir, *one)) is not None])
+    if rows.empty:
+        parser.exit(1, f"{args.workdir} holds no finished run of those asked for\n")
     about = [
         {"data": r.data, "system": r.system} | describe(folder_of(args.workdir, r.data, r.system, r.fold, r.seed))
-        for r in first.itertuples()
+        for r in rows.drop_duplicates(["data", "system"]).itertuples()
     ]
-    print(write_tables(frame, pd.DataFrame(about), failed, len(planned), args.out))
+    frame = written(args.out / "runs.tsv", rows, ["data", "system", "fold", "seed"], args.add)
+    models = written(args.out / "systems.tsv", pd.DataFrame(about), ["data", "system"], args.add)
+    total = len(set(planned) | set(frame[["data", "system", "fold", "seed"]].itertuples(index=False, name=None)))
+    print(write_tables(frame, models, failed, total, args.out))
 
 
 if __name__ == "__main__":
