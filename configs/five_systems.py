@@ -146,7 +146,7 @@ def dilated(c, data):
 
 
 def transformer(c, data):
-    network(c, data, rate=2e-3, batch=64, epochs=12.0 if data == "nanog" else 6.0)
+    network(c, data, rate=2e-3, batch=64, epochs=36.0 if data == "nanog" else 6.0)
     c.model.filters, c.model.width, c.model.pool_width = 64, 15, 5
     c.model.dim, c.model.blocks, c.model.heads, c.model.hidden = 64, 2, 4, 128
     c.model.dropout, c.model.block_dropout = 0.2, 0.1
