@@ -17,6 +17,7 @@ import dragon_jax
 
 def get_config(argument: str = "ELK1_GM12878_ELK1_(1277-1)_Stanford"):
     name, _, mode = argument.partition(",")
+    dragon_jax.choose(mode, ("", "smoke"), "mode, after the comma")
     c = dragon_jax.template(model="deepbind_calibrated", source="table")
     folder = "$DRAGON_DATA/deepbind_encode"
     c.data.source.paths = dict(train=f"{folder}/{name}_AC.seq.gz", test=f"{folder}/{name}_B.seq.gz")

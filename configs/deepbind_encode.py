@@ -14,6 +14,7 @@ import dragon_jax
 
 def get_config(argument: str = "REST_GM12878_NRSF_HudsonAlpha"):
     name, _, mode = argument.partition(",")
+    dragon_jax.choose(mode, ("", "smoke"), "mode, after the comma")
     c = dragon_jax.template(model="deepbind", source="table")
     folder = "$DRAGON_DATA/deepbind_encode"
     c.data.source.paths = dict(train=f"{folder}/{name}_AC.seq.gz", test=f"{folder}/{name}_B.seq.gz")

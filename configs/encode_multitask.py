@@ -11,6 +11,7 @@ import dragon_jax
 
 
 def get_config(mode: str = "full"):
+    dragon_jax.choose(mode, ("full", "smoke"), "mode")
     c = dragon_jax.template(model="hybrid", source="table")
     folder = "$DRAGON_DATA/encode_dream_multitask"
     c.data.source.paths = dict(all=f"{folder}/sequences_train.tsv.gz")

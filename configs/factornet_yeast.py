@@ -16,6 +16,7 @@ PROTEINS = ("Reb1", "Abf1", "Fkh1", "Cin5", "Sok2", "Mcm1", "Rap1", "Mig1", "Phd
 
 
 def get_config(inputs: str = "signal"):
+    dragon_jax.choose(inputs, ("signal", "sequence"), "inputs")
     c = dragon_jax.template(model="factornet", source="genome")
     s = c.data.source
     s.genome, s.sizes = "$DRAGON_DATA/yeast/sacCer3.no_chrVII_chrXVI.fa.gz", "$DRAGON_DATA/yeast/chrom.sizes"

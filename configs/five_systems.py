@@ -25,7 +25,10 @@ TRACKS = (
 
 
 def get_config(argument: str = "deepbind,nanog,0"):
-    system, data, fold = argument.split(",")
+    system, data, fold = (argument.split(",") + ["", ""])[:3]
+    dragon_jax.choose(system, tuple(SYSTEMS), "system, first word")
+    dragon_jax.choose(data, tuple(DATA), "data, second word")
+    dragon_jax.choose(fold, ("0", "1", "2", "3", "4"), "fold, third word")
     model, settings = SYSTEMS[system]
     source = {"nanog": "fasta", "encode": "table", "yeast": "genome"}[data]
     fields = {"motifs": MOTIFS} if model == "pwm" else {}

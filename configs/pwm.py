@@ -15,6 +15,7 @@ from dragon_jax.baselines.pwm import KIPOI
 
 def get_config(argument: str = "GABPA_GM12878_GABP_HudsonAlpha"):
     name, _, style = argument.partition(",")
+    dragon_jax.choose(style, ("", "kipoi"), "style, after the comma")
     fields = {k: v for k, v in KIPOI.items() if k != "calibrate"} if style == "kipoi" else {}
     c = dragon_jax.template(model="pwm", source="table", **fields)
     folder = "$DRAGON_DATA/deepbind_encode"

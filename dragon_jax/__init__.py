@@ -11,8 +11,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from dragon_jax.errors import choose as choose  # light, and configs need it
+
 __version__ = "0.1.0"
 __all__ = [
+    "choose",
     "compare",
     "evaluate",
     "export",

@@ -78,7 +78,7 @@ def train(
     def after(trained: Trained) -> dict[str, Any]:
         result = evaluate_run(trained.run, "valid", trained.data.parts["valid"])
         say(headline(result, "valid"))
-        problem = verdict(result)
+        problem = verdict(result, network=trained.settings.is_network)
         return {"state": "failed", "reason": problem} if problem else {}
 
     trained = fit(config, str(workdir), say=say, stop=stop, quiet=quiet, after=after)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
 import re
 import sys
 import traceback
@@ -69,8 +70,10 @@ def load_module(spec: str) -> tuple[Any, str]:
     if file.is_dir():
         raise InputError(f"--config: {show(path, 200)} is a directory, expected a Python file with get_config()")
     if not file.is_file():
-        near = sorted(str(p) for p in Path(path).parent.glob("*.py")) if Path(path).parent.is_dir() else []
-        raise InputError(f"--config: no such file {show(path, 200)}{nearest(path, near)}")
+        near = sorted(p.name for p in file.parent.glob("*.py")) if file.parent.is_dir() else []
+        raise InputError(f"--config: no such file {show(path, 200)}{nearest(file.name, near)}")
+    if file.suffix != ".py":
+        raise InputError(f"--config: expected a Python file, NAME.py with get_config(), found {show(path, 200)}")
     found = importlib.util.spec_from_file_location(f"dragon_config_{file.stem}", file)
     assert found is not None and found.loader is not None
     module = importlib.util.module_from_spec(found)
@@ -116,6 +119,8 @@ def _execute(spec: str) -> Any:
     path = spec.partition(":")[0]
     if not callable(getattr(module, "get_config", None)):
         raise InputError(f"{path}: expected a function get_config(), found none")
+    if argument and not inspect.signature(module.get_config).parameters:
+        raise InputError(f"{path}: get_config() takes no argument, found ':{show(argument)}'. Leave it out")
     try:
         config = module.get_config(argument) if argument else module.get_config()
     except InputError:

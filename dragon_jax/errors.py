@@ -42,6 +42,13 @@ def listing(items: Iterable[object], shown: int = 5) -> str:
     return text if len(rows) <= shown else f"{text}, ... and {len(rows) - shown:,} more"
 
 
+def choose(found: str, known: Sequence[str], what: str) -> str:
+    """Returns `found` where it is one of `known`, else raises InputError with the nearest of them; for arguments of configs."""
+    if found not in known:
+        raise InputError(f"{what}: expected {listing(known, 20)}, found '{show(found)}'{nearest(found, known)}")
+    return found
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
     """Returns `; did you mean X?` for the known name closest to `name`, or an empty string when none is close.
 

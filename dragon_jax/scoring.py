@@ -160,6 +160,8 @@ def _write(
             _refuse_not_finite(values, ids, [predictor.tasks[c].name for c in columns])
             yield ids, values
 
+    if profiles == "-":
+        raise InputError("--profiles: expected an NPY file, found '-': arrays are not written to standard output")
     if profiles and out != "-" and os.path.realpath(out) == os.path.realpath(profiles):
         raise InputError(f"--out and --profiles: expected two files, found {show(out, 200)} for both. Name another")
     count = 0

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
@@ -235,3 +236,27 @@ def test_a_section_that_a_model_does_not_have_is_named_beside_those_it_has(tmp_p
     with pytest.raises(InputError) as error:
         load_config(str(tmp_path / "bad.py"))
     assert f"bad.py, line 5: {says}" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "README.md", "noend"])
+def test_a_config_that_is_no_python_file_is_one_sentence(tmp_path, name):
+    (tmp_path / name).write_text("hello\n")
+    with pytest.raises(InputError, match="expected a Python file, NAME.py"):
+        load_config(str(tmp_path / name))
+
+
+def test_arguments_of_configs_that_are_none_are_refused_with_the_nearest(tmp_path):
+    (tmp_path / "plain.py").write_text("def get_config():\n    return 1\n")
+    with pytest.raises(InputError, match="get_config.. takes no argument, found ':zzz'"):
+        load_config(f"{tmp_path / 'plain.py'}:zzz")
+    root = Path(__file__).parents[1] / "configs"
+    for spec, said in {
+        "factornet_yeast.py:sequnce": "expected signal, sequence, found 'sequnce'; did you mean sequence",
+        "encode_multitask.py:zzz": "expected full, smoke, found 'zzz'",
+        "five_systems.py:deepbnd,nanog,0": "system, first word: .*; did you mean deepbind",
+        "five_systems.py:deepbind,nang,0": "data, second word: .*; did you mean nanog",
+        "five_systems.py:deepbind,nanog": "fold, third word: expected 0, 1",
+        "encode_tf.py:REST_GM12878_NRSF_HudsonAlpha,smoek": "mode, after the comma: .*; did you mean smoke",
+    }.items():
+        with pytest.raises(InputError, match=said):
+            load_config(str(root / spec))

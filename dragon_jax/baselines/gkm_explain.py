@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +26,7 @@ from dragon_jax import dna
 from dragon_jax.baselines.gkm_kernels import Kernel, krawtchouk
 from dragon_jax.baselines.gkm_operator import norms, transform, words
 from dragon_jax.baselines.gkmsvm import GkmModel
+from dragon_jax.baselines.ragged import as_lsgkm_reads
 from dragon_jax.errors import InputError, listing, nearest
 
 
@@ -34,7 +36,8 @@ def explain(
     """Returns what each base of each sequence adds, float32 `[N, L, 4]`, columns A C G T.
 
     Only the column of the base that is there is filled (gkmexplain's mode 0), and all of a sequence's values sum to its
-    decision value plus rho. Unknown bases are explained as the A that they count as; padding gets 0.
+    decision value plus rho. Unknown bases are explained as the A that they count as; padding gets 0. For a model that was
+    fitted elsewhere sequences may have several lengths; rows are as long as the longest.
 
     Args:
         sequences: as for `GkmModel.predict`. task: needed where there are several.
@@ -53,7 +56,7 @@ def explain(
     kernel = model.config.kernel
     if kernel.radial:
         raise InputError(f"kernel {kernel.kind} is not linear in words: expected a kernel without rbf to explain")
-    codes = dna.letters(sequences)
+    codes = dna.letters(sequences) if model.length is not None else _as_predicted(sequences, model)
     found = words(codes, kernel, padded=model.config.padded)
     weight = found.weight / norms(found, kernel)[:, None].astype(np.float32)
     spectrum = model.spectrum(0 if task is None else names.index(task))
@@ -70,6 +73,17 @@ def explain(
             credit[:, l - 1 - place : l - 1 - place + width] += np.asarray(reverse) * weight[..., None]
     letters = np.where(codes == dna.UNKNOWN, 0, codes)
     return np.take_along_axis(credit, letters[..., None] ^ np.arange(4), 2)
+
+
+def _as_predicted(sequences: Any, model: GkmModel) -> np.ndarray:
+    """Returns codes `[N, L]` as `predict` reads them for a model of any length: an unknown base is an A, padding behind."""
+    rows = as_lsgkm_reads(sequences, model.shortest)
+    if isinstance(rows, np.ndarray):
+        return rows
+    codes = np.full((len(rows), max(map(len, rows))), dna.UNKNOWN, np.uint8)
+    for out, row in zip(codes, rows, strict=True):
+        out[: len(row)] = np.where(row == dna.UNKNOWN, 0, row)
+    return codes
 
 
 def _eigenvalues(kernel: Kernel) -> tuple[Float64[np.ndarray, " j"], Float64[np.ndarray, " j"]]:

@@ -17,7 +17,7 @@ from jaxtyping import Float32, Float64, Int64, UInt8
 
 from dragon_jax import dna
 from dragon_jax.baselines.gkm_kernels import Kernel, Kind
-from dragon_jax.baselines.ragged import each, padded_blocks
+from dragon_jax.baselines.ragged import as_lsgkm_reads, padded_blocks
 from dragon_jax.config import check_range
 from dragon_jax.data.dataset import Dataset, Task
 from dragon_jax.errors import InputError, listing, nearest
@@ -109,6 +109,9 @@ class GkmConfig:
         shapes: dict[str, tuple[int, ...]] = {"coefficients": (count, len(tasks))}
         shapes |= {name: (len(tasks),) for name in ("rho", "slope", "offset", "strengths", "gap", "products")}
         found = {name: np.shape(state[name]) for name in shapes if name in state}
+        state = {"violation": np.full(len(tasks), np.nan), **state}  # older runs do not have it
+        shapes["violation"] = (len(tasks),)
+        found["violation"] = np.shape(state["violation"])
         wrong = [f"{n}: expected {s}, found {found.get(n, 'none')}" for n, s in shapes.items() if found.get(n) != s]
         if np.ndim(state.get("vectors", 0)) != 2:
             wrong.insert(0, f"vectors: expected codes [S, L], found {np.shape(state.get('vectors', 0)) or 'none'}")
@@ -130,6 +133,7 @@ class GkmModel:
         strengths: float64 `[T]`, the C that was chosen.
         gap: float64 `[T]`, duality gap as a share of the objective; NaN where another program fitted.
         products: int64 `[T]`, products with the kernel that the solver took.
+        violation: float64 `[T]`, largest violation of the optimality conditions; NaN (None for all) where it is not known.
     """
 
     config: GkmConfig
@@ -143,6 +147,7 @@ class GkmModel:
     strengths: Float64[np.ndarray, " T"]
     gap: Float64[np.ndarray, " T"]
     products: Int64[np.ndarray, " T"]
+    violation: Float64[np.ndarray, " T"] | None = None
 
     def predict(
         self, sequences: Iterable[str] | Iterable[np.ndarray] | np.ndarray, *, raw: bool = False, batch_size: int = 256
@@ -159,7 +164,7 @@ class GkmModel:
         Raises:
             InputError: wrong letters, or sequences shorter than a word.
         """
-        codes = dna.letters(sequences) if self.length is not None else each(sequences, self.shortest)
+        codes = dna.letters(sequences) if self.length is not None else as_lsgkm_reads(sequences, self.shortest)
         result = np.empty((len(codes), len(self.tasks)))
         tables = self._tables if self._keeps else None
         for rows, part in _blocks(codes, batch_size):
@@ -223,7 +228,12 @@ class GkmModel:
     def state(self) -> dict[str, np.ndarray]:
         """Returns what `GkmConfig.from_state` needs, as arrays."""
         names = ("vectors", "coefficients", "rho", "slope", "offset", "strengths", "gap", "products")
-        return {name: getattr(self, name) for name in names}
+        state = {name: getattr(self, name) for name in names}
+        return state | {"violation": self._violation}
+
+    @property
+    def _violation(self) -> np.ndarray:
+        return np.full(len(self.tasks), np.nan) if self.violation is None else self.violation
 
     def describe(self) -> str:
         """Returns the printed summary: kernel, support vectors and how well the solver did, task by task."""
@@ -242,6 +252,8 @@ class GkmModel:
                     "fitted elsewhere"
                     if np.isnan(self.gap[t])
                     else f"duality gap {self.gap[t]:.1e} of the objective, {self.products[t]:,} products with the kernel"
+                    + f", NOT CONVERGED (violation {self._violation[t]:.1e}, tolerance {c.tolerance:g})"
+                    * bool(self._violation[t] >= c.tolerance)
                 )
             )
         return "\n".join(lines + [f"  ... and {len(self.tasks) - 10:,} more tasks"] * (len(self.tasks) > 10))

@@ -26,19 +26,17 @@ def fit(
     progress(f"words of {config.l} bases in {len(train):,} sequences")
     data = _Kernels(config, train, valid)
     b = np.zeros((len(train), len(train.tasks)))
-    table = {name: np.zeros(len(train.tasks)) for name in ("rho", "slope", "offset", "strengths", "gap", "products")}
-    for t, task in enumerate(train.tasks):
+    table = {
+        name: np.zeros(len(train.tasks))
+        for name in ("rho", "slope", "offset", "strengths", "gap", "products", "violation")
+    }
+    for t in range(len(train.tasks)):
         machine = _Task(config, data, train, valid, t)
         strength, solution = machine.choose(progress)
-        if solution.violation >= config.tolerance:
-            progress(
-                f"note: task {task.name!r}: the solver stopped after {solution.products:,} products at a violation of "
-                f"{solution.violation:.1e}, above {config.tolerance:g}"
-            )
         b[machine.rows, t] = solution.coefficients
-        slope, offset = machine.calibrate(strength, solution, seed)
+        slope, offset = machine.calibrate(strength, solution, seed, progress)
         gap = solution.gap / max(abs(solution.objective), 1e-300)
-        row = (solution.rho, slope, offset, strength, gap, solution.products)
+        row = (solution.rho, slope, offset, strength, gap, solution.products, solution.violation)
         for name, value in zip(table, row, strict=True):
             table[name][t] = value
     support = np.flatnonzero(b.any(1))
@@ -115,6 +113,7 @@ class _Task:
         if train.weights is not None:
             self.price *= train.weights[self.rows]
         self.truth = None if valid is None else valid.targets[:, task]
+        self.name = train.tasks[task].name
 
     def choose(self, progress: Callable[[str], None]) -> tuple[float, Solution]:
         """Returns the C that is best on valid, and its solution; each C starts from the one before it."""
@@ -132,12 +131,23 @@ class _Task:
                 f"C={strength:g}: {np.count_nonzero(found.coefficients):,} support vectors of {len(self.rows):,}, "
                 f"{found.products} products, duality gap {found.gap / max(abs(found.objective), 1e-300):.1e}{said}"
             )
+            self._say(found, f"C={strength:g}", progress)
             if best is None or score > best[0]:
                 best = score, strength, found
         assert best is not None
         return best[1:]
 
-    def calibrate(self, strength: float, solution: Solution, seed: int) -> tuple[float, float]:
+    def _say(self, found: Solution, which: str, progress: Callable[[str], None]) -> None:
+        """Says it where the solver did not converge."""
+        if found.violation >= self.config.tolerance:
+            progress(
+                f"note: task {self.name!r}, {which}: the solver stopped after {found.products:,} products at a violation of "
+                f"{found.violation:.1e}, above {self.config.tolerance:g}"
+            )
+
+    def calibrate(
+        self, strength: float, solution: Solution, seed: int, progress: Callable[[str], None]
+    ) -> tuple[float, float]:
         """Returns slope and offset of log-odds, from valid, else from folds of train; 1 and 0 where neither tells."""
         if self.truth is not None:
             seen = ~np.isnan(self.truth)
@@ -147,15 +157,17 @@ class _Task:
                 slope, offset = platt(scores, positive)
                 if slope > 0:
                     return slope, offset
-        slope, offset = platt(self._held_out(strength, seed), self.labels > 0)
+        slope, offset = platt(self._held_out(strength, seed, progress), self.labels > 0)
         return (slope, offset) if slope > 0 else (1.0, 0.0)
 
-    def _held_out(self, strength: float, seed: int) -> np.ndarray:
+    def _held_out(self, strength: float, seed: int, progress: Callable[[str], None]) -> np.ndarray:
         """Decision values of the rows of train, each from a machine that has not seen it."""
-        scores = self.held_out(strength, stratified(self.labels > 0, self.config.calibration_folds, seed))
+        scores = self.held_out(strength, stratified(self.labels > 0, self.config.calibration_folds, seed), progress)
         return np.where(np.isnan(scores), 0.0, scores)
 
-    def held_out(self, strength: float, fold: Int64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+    def held_out(
+        self, strength: float, fold: Int64[np.ndarray, " n"], progress: Callable[[str], None]
+    ) -> Float64[np.ndarray, " n"]:
         """Returns decision values of the rows, each from a machine that was fitted to the other folds; NaN where they have
         one class only."""
         scores = np.full(len(self.rows), np.nan)
@@ -165,6 +177,7 @@ class _Task:
                 continue
             rows, upper = self.rows[rest], strength * self.price[rest]
             found = solve(self.data.product(rows), self.labels[rest], upper, tolerance=self.config.tolerance)
+            self._say(found, f"C={strength:g}, all but fold {part}", progress)
             scores[out] = self.data.decide(rows, found.coefficients, self.rows[out]) - found.rho
         return scores
 
@@ -179,7 +192,11 @@ def stratified(positive: Bool[np.ndarray, " N"], folds: int, seed: int) -> Int64
 
 
 def cross_validate(
-    config: GkmConfig, data: Dataset, folds: int | Int64[np.ndarray, " N"] = 5, seed: int = 0
+    config: GkmConfig,
+    data: Dataset,
+    folds: int | Int64[np.ndarray, " N"] = 5,
+    seed: int = 0,
+    progress: Callable[[str], None] = print,
 ) -> Float64[np.ndarray, "N T"]:
     """Returns decision values, float64 `[N, T]`, of each row from machines fitted to the other folds, as `gkmtrain -x` does.
 
@@ -187,6 +204,7 @@ def cross_validate(
         config: with one strength.
         data: all rows. A row whose label of a task is not measured, or that weighs 0, gets NaN there.
         folds: how many to draw (with `seed`, both classes spread evenly), or the fold of each row.
+        progress: gets a line for each fold whose machine did not converge.
 
     Raises:
         InputError: what `GkmConfig.fit` refuses, several strengths, fewer than two folds, or folds for another number of rows.
@@ -205,7 +223,7 @@ def cross_validate(
     for t in range(len(data.tasks)):
         machine = _Task(config, kernels, data, None, t)
         fold = given[machine.rows] if given.ndim else stratified(machine.labels > 0, int(given), seed)
-        result[machine.rows, t] = machine.held_out(config.strengths[0], fold)
+        result[machine.rows, t] = machine.held_out(config.strengths[0], fold, progress)
     return result
 
 

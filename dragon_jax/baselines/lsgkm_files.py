@@ -45,12 +45,12 @@ def read_model(path: str | os.PathLike, task: str = "bound") -> GkmModel:
         InputError: not such a file, another kind of machine or kernel, or a line that does not fit the header.
     """
     with TextFile(path) as file:
-        lines = enumerate((utf8(raw, f"{file.name}, line {i}").strip() for i, raw in enumerate(file, 1)), 1)
+        lines = enumerate(_whole_lines(file), 1)
         header = _header(lines, file.name)
         coefficients, sequences = _vectors(lines, file.name)
     config = _config(header, file.name)
     positive = sum(c > 0 for c in coefficients)
-    told = [int(_number(header, "total_sv", file.name)), *(int(x) for x in header["nr_sv"].split())]
+    told = [_whole(header, "total_sv", file.name), *(int(x) for x in header["nr_sv"].split())]
     if told != [len(coefficients), positive, len(coefficients) - positive]:
         raise InputError(
             f"{file.name}: expected {told[0]:,} support vectors as its header says (nr_sv {header['nr_sv']}), found "
@@ -71,6 +71,7 @@ def read_model(path: str | os.PathLike, task: str = "bound") -> GkmModel:
         strengths=one * max(abs(c) for c in coefficients),  # C itself, where anyone is at the bound
         gap=one * np.nan,
         products=np.zeros(1, np.int64),
+        violation=one * np.nan,
     )
 
 
@@ -124,6 +125,14 @@ def padded_codes(sequences: Iterable[str | bytes], *, known_only: bool = False) 
     return result
 
 
+def _whole_lines(file: TextFile) -> Iterable[str]:
+    """Yields the lines without their ends; refuses a last one that has none, as a sequence that was cut is still one."""
+    for i, raw in enumerate(file, 1):
+        if not raw.endswith(b"\n"):
+            raise InputError(f"line {i} of {file.name}: expected a line end, found none. Was it cut off? Copy it again")
+        yield utf8(raw, f"{file.name}, line {i}").strip()
+
+
 def _header(lines: Iterable[tuple[int, str]], name: str) -> dict[str, str]:
     result: dict[str, str] = {}
     for number, line in lines:
@@ -138,8 +147,15 @@ def _header(lines: Iterable[tuple[int, str]], name: str) -> dict[str, str]:
         result[field] = value.strip()
     if missing := [f for f in _NEEDED if f not in result]:
         raise InputError(f"header of {name}: expected {listing(missing, 20)}, found none. Is this a model of LS-GKM?")
-    for field, expected in (("svm_type", ("c_svc",)), ("kernel_type", KINDS), ("label", ("1 -1", "-1 1"))):
-        if result[field] not in expected:
+    values = {
+        "svm_type": ("c_svc",),
+        "kernel_type": KINDS,
+        "label": ("1 -1", "-1 1"),
+        "nr_class": ("2",),
+        "norc": ("0", "1"),
+    }
+    for field, expected in values.items():
+        if field in result and result[field] not in expected:
             raise InputError(
                 f"{field} in {name}: expected {' or '.join(expected)}, found '{show(result[field])}'. "
                 "Other machines are not read"
@@ -182,10 +198,27 @@ def _number(header: dict[str, str], field: str, name: str) -> float:
     return value
 
 
+def _whole(header: dict[str, str], field: str, name: str) -> int:
+    if not (header[field].isascii() and header[field].isdigit()):
+        raise InputError(
+            f"{field} in {name}: expected a whole number, found '{show(header[field])}'. Copy the file again"
+        )
+    return int(header[field])
+
+
 def _config(header: dict[str, str], name: str) -> GkmConfig:
     whole = {f.name for f in dataclasses.fields(GkmConfig) if f.type == "int"}
-    given = {ours: _number(header, theirs, name) for theirs, ours in _FIELDS.items() if theirs in header}
-    values = {k: int(v) if k in whole else v for k, v in given.items()}
+    values = {
+        ours: (_whole if ours in whole else _number)(header, theirs, name)
+        for theirs, ours in _FIELDS.items()
+        if theirs in header
+    }
+    kind = header["kernel_type"]
+    needed = ("M", "H") * kind.startswith("wgkm") + ("gamma",) * kind.endswith("rbf")
+    if missing := [field for field in needed if field not in header]:
+        raise InputError(
+            f"header of {name}: expected {listing(missing)} for kernel {kind}, found none. Copy the file again"
+        )
     both = header.get("norc", "0") == "0"
     try:
         return GkmConfig(kind=header["kernel_type"], both_strands=both, **values)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from dragon_jax.errors import InputError
 
 _STEP = 32  # bases: longest of a block, rounded up, so that few shapes are compiled
 _BASES = 1 << 22  # of a block, padding included
+
+
+LSGKM_BASES = 2047  # of a sequence that LS-GKM reads
 
 
 def each(sequences: Any, shortest: int = 1) -> Sequence[np.ndarray] | np.ndarray:
@@ -42,6 +46,18 @@ def each(sequences: Any, shortest: int = 1) -> Sequence[np.ndarray] | np.ndarray
             + (f" ({len(short):,} such sequences)" if len(short) > 1 else "")
             + ". Leave it out"
         )
+    return rows
+
+
+def as_lsgkm_reads(sequences: Any, shortest: int) -> Sequence[np.ndarray] | np.ndarray:
+    """Returns `each`, cut after 2,047 bases as LS-GKM cuts them, with a warning where one is longer."""
+    rows = each(sequences, shortest)
+    if long := sum(len(row) > LSGKM_BASES for row in rows):
+        warnings.warn(
+            f"{long:,} of {len(rows):,} sequences are cut after {LSGKM_BASES:,} bases, as LS-GKM does: this model was fitted by it",
+            stacklevel=3,
+        )
+        rows = rows[:, :LSGKM_BASES] if isinstance(rows, np.ndarray) else [row[:LSGKM_BASES] for row in rows]
     return rows
 
 

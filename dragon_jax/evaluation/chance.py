@@ -25,7 +25,7 @@ def above_chance(task: Mapping[str, Any]) -> bool | None:
     return None if value is None or task["n"] < 3 else value > SIGMAS / math.sqrt(task["n"] - 1)
 
 
-def verdict(results: Mapping[str, Any]) -> str:
+def verdict(results: Mapping[str, Any], *, network: bool = True) -> str:
     """Returns an empty string when at least one task is above chance, else the sentence for `status.json`."""
     judged = [j for j in (above_chance(t) for t in results["per_task"].values()) if j is not None]
     if any(judged):
@@ -34,5 +34,10 @@ def verdict(results: Mapping[str, Any]) -> str:
         return "failed to train: no task has a defined metric on valid (one class only, or nothing measured)"
     return (
         f"failed to train: no task (of {len(judged)}) is more than {SIGMAS:.0f} standard errors above chance on valid. "
-        "Try more epochs or patience, another optim.learning_rate or seed, and look at the data"
+        + (
+            "Try more epochs or patience, another optim.learning_rate or seed, and"
+            if network
+            else "Try other settings of the model and"
+        )
+        + " look at the data"
     )

@@ -132,6 +132,7 @@ def write_deepbind(path: str | os.PathLike, parameters: DeepBindParameters) -> N
 def _fields(file: TextFile) -> dict[str, tuple[int, str]]:
     """Returns line number and text of every field."""
     fields: dict[str, tuple[int, str]] = {}
+    raw = b"\n"
     for number, raw in enumerate(file, 1):
         where = f"{file.name}, line {number}"
         if number == 1 and not re.match(rb"#\s*deepbind\s", raw):
@@ -154,6 +155,11 @@ def _fields(file: TextFile) -> dict[str, tuple[int, str]]:
         if name in fields:
             raise InputError(f"{where}: field '{name}' twice, lines {fields[name][0]} and {number}: expected it once")
         fields[name] = (number, value)
+    if fields and not raw.endswith(b"\n"):
+        # A number that lost its last digits is still a number.
+        raise InputError(
+            f"{file.name}: expected a line end after the last value, found none. Is it cut off? Copy it again"
+        )
     if not fields:
         raise InputError(f"no parameters in {file.name}: expected a file that begins with '# {FORMAT}'. Is it cut off?")
     return fields

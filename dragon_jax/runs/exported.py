@@ -9,6 +9,7 @@ the JSON, so that what is read back is what was written, or refused with the nam
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -41,7 +42,7 @@ _LINKS = {"binary": "logistic", "real": "identity", "count": "exp"}
 _LARGEST = 100_000_000  # bases of a sequence, values of an input: no more is believed
 _FIELDS = {
     "format": str, "version": int, "family": str, "config": dict, "length": (int, type(None)), "inputs": dict, "tasks": list,
-    "outputs": list, "weights": dict, "sha256": str, "summary": str, "provenance": dict,
+    "outputs": list, "weights": dict, "sha256": str, "settings_sha256": str, "summary": str, "provenance": dict,
 }  # fmt: skip
 
 
@@ -76,6 +77,7 @@ def export_run(run: RunDir, out: str | os.PathLike, step: int | None = None) -> 
         "provenance": {k: record[k] for k in kept if k in record}
         | {"exported": now(), "exported_by": {"code": code_digest(), "versions": versions()}},
     }
+    content["settings_sha256"] = _settings_digest(content)
     target = Path(os.path.abspath(expand(out)))
     if target.exists():
         raise InputError(
@@ -129,7 +131,18 @@ def read_exported(folder: str | os.PathLike) -> Imported:
         settings.model.from_state(
             tuple(Task(t["name"], t["kind"]) for t in outputs["tasks"]), outputs["length"], arrays
         )
+    if _settings_digest(content) != content["settings_sha256"]:
+        raise InputError(
+            f"{_TEXT} in {name}: its config, length, inputs, tasks or outputs were changed after the export, and predictions "
+            "would not be what they were. Export it again"
+        )
     return Imported(config=config, outputs=outputs, leaves=leaves, text=content["summary"], origin={"imported": origin})
+
+
+def _settings_digest(content: Mapping[str, Any]) -> str:
+    """Returns the digest of what, beside the weights, decides predictions."""
+    deciding = {k: content[k] for k in ("family", "config", "length", "inputs", "tasks", "outputs")}
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 
 def links(settings: Settings, outputs: Mapping[str, Any]) -> list[dict[str, Any]]:

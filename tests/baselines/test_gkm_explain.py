@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -93,3 +95,22 @@ def test_the_published_explanations(dragon_data):
     for row, line in zip(found, lines, strict=True):
         expected = np.array([[float(x) for x in base.split(",")] for base in line.split("\t")[2].split(";")])
         np.testing.assert_allclose(row[: len(expected)], expected, atol=1e-6)
+
+
+def test_a_model_fitted_elsewhere_is_explained_as_it_predicts():
+    """Sequences of several lengths, and unknown bases that count as A."""
+    machine = dataclasses.replace(model(), length=None)
+    sequences = ["ACGTTGCANNACGTAGGCTANN", "TTGACCGTAAGC", "NNNNNACGTT"]
+    found = explain(machine, sequences)
+    assert found.shape == (3, 22, 4)
+    sums = found.sum((1, 2)) - machine.rho[0]
+    np.testing.assert_allclose(sums, machine.predict(sequences, raw=True)[:, 0], atol=2e-6)
+    assert not found[1, 12:].any()
+
+
+def test_long_sequences_are_cut_as_lsgkm_cuts_them():
+    machine = dataclasses.replace(model(), length=None)
+    bases = dna.decode(np.random.default_rng(2).integers(0, 4, 2500, np.uint8))
+    with pytest.warns(UserWarning, match="1 of 2 sequences are cut after 2,047 bases"):
+        found = machine.predict([bases, bases[:2047]], raw=True)
+    assert found[0, 0] == found[1, 0]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.svm import SVC
 
+from dragon_jax.baselines import gkm_solver
 from dragon_jax.baselines.gkm_solver import project, solve
 
 
@@ -77,10 +78,21 @@ def test_classes_of_unequal_size_and_all_at_the_bound():
     assert abs(ours.rho + theirs.intercept_[0]) < 1e-3
 
 
-def test_a_spent_budget_is_told_by_the_violation():
+def test_a_spent_budget_is_told_by_the_violation(monkeypatch):
     kernel, labels = problem(200, flip=0.3)
+    monkeypatch.setattr(gkm_solver, "_FEW_ROWS", 100)
     stopped = solve(lambda v: kernel @ v, labels, np.full(200, 100.0), tolerance=1e-9, max_products=3)
     assert stopped.violation > 1e-3 and stopped.gap > 0
+
+
+def test_few_rows_whose_budget_is_spent_are_solved_by_libsvm():
+    """Rank 5 and a large C, for which 2,000 products do not suffice."""
+    kernel, labels = problem(300, seed=4, dimensions=5, unit=0.0, flip=0.2)
+    upper = np.full(300, 100.0)
+    ours = solve(lambda v: kernel @ v, labels, upper)
+    theirs = SVC(kernel="precomputed", C=100.0, tol=1e-5, shrinking=False).fit(kernel, labels)
+    assert ours.products >= 2000 + 300 and ours.violation < 1e-3
+    np.testing.assert_allclose(ours.margins - ours.rho, theirs.decision_function(kernel), atol=5e-3)
 
 
 def test_an_indefinite_matrix_still_ends_at_a_stationary_point():

@@ -129,6 +129,7 @@ def test_what_is_written_reads_back_bit_for_bit(tmp_path, mean_pool, hidden):
         (lambda t: t.replace("thresholds = ", "thresholds = x"), "line 8: expected numbers in thresholds, found 'x.*as value 1"),
         (lambda t: re.sub(r"biases1 = .*", "biases1 = nan", t), "line 10: expected finite float32 .*biases1, found 'nan'"),
         (lambda t: re.sub(r"biases1 = .*", "biases1 = 1e39", t), "line 10: expected finite float32 .*biases1, found '1e39'"),
+        (lambda t: t.rstrip("\n"), "p.txt: expected a line end after the last value, found none. Is it cut off"),
         (lambda t: t.replace("biases1 = ", "biases1 ; "), "line 10: expected 'name = values', found 'biases1 ;"),
     ],
 )  # fmt: skip

@@ -216,6 +216,7 @@ KERNEL = "params/head/kernel"
         ("json", lambda c: c["tasks"][0].update(mean=0.2), "outputs in .* expected those that follow"),
         ("json", lambda c: c.update(length=10**12), "expected length, inputs, and tasks"),
         ("json", lambda c: c["config"]["model"].update(widths=[9]), "conv_0/kernel: expected .9, 4, 4. float32"),
+        ("json", lambda c: c["config"].update(seed=99), "its config, length, .* were changed after the export"),
         ("json", lambda c: c["config"]["model"].update(name="none"), "model.name: expected one of"),
         ("json", lambda c: c["config"]["model"].update(depth=9), "model.depth: no such field"),
     ],
