@@ -130,6 +130,61 @@ def measure(tasks: int, rounds: int) -> list[dict[str, Any]]:
     return rows
 
 
+def heads(tasks: int = 109, rows: int = 20_000, width: int = 128, epochs: int = 10, alone: int = 6) -> dict[str, Any]:
+    """Times the training of all heads on cached features beside one by one (some of them, taken for all).
+
+    Both by `fit_heads` for the same epochs; the largest difference of a weight is returned too. Compilation counts on both sides: it is
+    part of what a user waits for, and small beside the epochs.
+    """
+    from dragon_jax import sections
+    from dragon_jax.data.dataset import Task
+    from dragon_jax.models.base import StrandModel
+    from dragon_jax.models.registry import make_model, model_config
+    from dragon_jax.training import heads as fitting
+    from dragon_jax.training import losses as losses_
+
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(1, rows, 2, width)).astype(np.float32)
+    targets = (rng.random((rows, tasks)) < 0.1).astype(np.float32)
+    names = tuple(Task(f"t{i}") for i in range(tasks))
+    model = make_model(model_config({"name": "convnet", "strands": "average"}), tasks)
+
+    assert isinstance(model, StrandModel)
+
+    def fit(columns: slice) -> tuple[float, Any]:
+        own, part = names[columns], targets[:, columns]
+        losses = losses_.make_losses(own, losses_.task_statistics(part, own), sections.LossConfig())
+        count = len(own)
+        settings = fitting.HeadSettings(
+            np.full(count, 1e-3, np.float32), np.zeros(count, np.float32), 256, epochs, epochs
+        )
+        start = np.zeros((width, count), np.float32), np.zeros(count, np.float32)
+        began = time.perf_counter()
+        found = fitting.fit_heads(
+            model, features, part, features[:, :2000], part[:2000], losses, np.zeros(count), *start, settings
+        )
+        return time.perf_counter() - began, found
+
+    fit(slice(0, 1))  # what is imported and compiled once
+    together, all_heads = fit(slice(None))
+    chosen = np.linspace(0, tasks - 1, alone).astype(int)
+    times, differences = [], []
+    for t in chosen:
+        seconds, one = fit(slice(t, t + 1))
+        times.append(seconds)
+        differences.append(np.abs(one.kernel[:, 0] - all_heads.kernel[:, t]).max())
+    single = statistics.median(times) * tasks
+    return {
+        "tasks": tasks,
+        "rows": rows,
+        "epochs": epochs,
+        "together_s": together,
+        "one_by_one_s": single,
+        "ratio": single / together,
+        "difference": float(max(differences)),
+    }
+
+
 def table(rows: list[dict[str, Any]], about: str) -> str:
     lines = ["| tasks | weighting | step, ms | over equal | quartiles | compilation, s |", "|---|---|---|---|---|---|"]
     lines += [
@@ -152,16 +207,24 @@ def main() -> int:
     for tasks in map(int, options.tasks.split(",")):
         rows += measure(tasks, options.rounds)
         print(table(rows[-len(cases(tasks)) :], ""), flush=True)
+    found_heads = heads()
     import jax
 
     device = jax.local_devices()[0]
     found = versions("jax", "flax", "optax", "numpy")
     about = (
+        f"{found_heads['tasks']} heads on {found_heads['rows']:,} cached rows, {found_heads['epochs']} epochs: "
+        f"{found_heads['together_s']:.1f} s together, {found_heads['one_by_one_s']:.0f} s one by one (median of 6 times "
+        f"{found_heads['tasks']}), {found_heads['ratio']:.0f} times as long; largest difference of a weight "
+        f"{found_heads['difference']:.1e}.\n\n"
         f"{options.rounds} rounds; {device.platform} ({device.device_kind}), {options.threads} threads; python "
         f"{platform.python_version()}, " + ", ".join(f"{k} {v}" for k, v in found.items()) + "."
     )
+    print(about)
     if options.out:
-        Path(f"{options.out}.json").write_text(json.dumps({"about": about, "rows": rows}, indent=1) + "\n")
+        Path(f"{options.out}.json").write_text(
+            json.dumps({"about": about, "rows": rows, "heads": found_heads}, indent=1) + "\n"
+        )
         Path(f"{options.out}.md").write_text(table(rows, about))
     return 0
 

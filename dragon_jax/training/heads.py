@@ -121,13 +121,10 @@ def fit_heads(
         weights: of the rows, as training has them.
     """
     columns = targets.shape[1]
-    combine = functools.partial(model.apply, {}, train=False, method="combine")
     rate, decay = jnp.asarray(settings.learning_rate), jnp.asarray(settings.weight_decay)
     tx = optax.scale_by_adam()
 
-    def logits(params: Any, rows: Float[Array, "B S k"]) -> Any:
-        stacked = jnp.moveaxis(rows, 1, 0).reshape(-1, rows.shape[-1])  # [forward; reverse]
-        return combine(stacked @ params["kernel"] + params["bias"][None])
+    logits = functools.partial(_logits, model)
 
     def step(carry, batch, active, looks, labels, row_weights):
         params, moments = carry
@@ -137,6 +134,7 @@ def fit_heads(
             total, measured = losses.sums(logits(params, rows), labels[batch["row"]], row_weights[batch["row"]])
             return (total / jnp.where(measured > 0, measured, 1.0)).sum()
 
+        moved: Any
         moved, moments = tx.update(jax.grad(loss)(params), moments)
         change = {
             "kernel": -rate[None] * (moved["kernel"] + decay[None] * params["kernel"]),
@@ -179,6 +177,27 @@ def fit_heads(
         if not active.any():
             break
     return FittedHeads(best["kernel"], best["bias"], lowest, best_epoch, epochs)
+
+
+def valid_losses(
+    model: StrandModel,
+    features: Float32[np.ndarray, "B M S k"],
+    targets: Float32[np.ndarray, "M C"],
+    losses: TaskLosses,
+    shift: Float64[np.ndarray, " C"],
+    kernel: Float32[np.ndarray, "k C"],
+    bias: Float32[np.ndarray, " C"],
+) -> Float64[np.ndarray, " C"]:
+    """Returns the plain loss of heads on the first look at some rows, NaN for columns without a label."""
+    read = jax.jit(functools.partial(_logits, model))
+    params = {"kernel": jnp.asarray(kernel), "bias": jnp.asarray(bias)}
+    found = np.concatenate([read(params, block) for block in blocks(features[0], 4096)])
+    return plain_loss(losses, found.astype(np.float64) - shift, targets)
+
+
+def _logits(model: StrandModel, params: Any, rows: Float[Array, "B S k"]) -> Any:
+    stacked = jnp.moveaxis(rows, 1, 0).reshape(-1, rows.shape[-1])  # [forward; reverse]
+    return model.apply({}, stacked @ params["kernel"] + params["bias"][None], train=False, method="combine")
 
 
 def drawn(rows: int, looks: int, batch_size: int, seed: Sequence[int]) -> dict[str, np.ndarray]:
