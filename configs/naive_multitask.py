@@ -19,7 +19,9 @@ def get_config(argument: str = "joint"):
     c.data.source.label_columns = ("*",) if argument == "joint" else (argument,)
     c.data.split.name, c.data.split.folds, c.data.split.fold = "chromosome_folds", 5, 0
     c.data.split.duplicates = "drop"
-    c.model.update(filters=48, width=15, pool_width=4, bins=5, dilations=(1,), block_width=5, dropout=0.2, dense=(64,), words=())
+    c.model.update(
+        filters=48, width=15, pool_width=4, bins=5, dilations=(1,), block_width=5, dropout=0.2, dense=(64,), words=()
+    )
     c.augment.mutate, c.augment.shift = 0.02, 1
     c.optim.update(learning_rate=3e-3, schedule="cosine", warmup_fraction=0.05, ema=0.99, weight_decay=0.01)
     c.train.update(batch_size=128, epochs=8.0, patience=0, monitor="auroc")

@@ -57,7 +57,9 @@ def train(workdir: Path, kind: str, name: str, seed: int) -> None:
     else:
         argument = name if kind == "single" else "joint"
         more = [] if kind == "single" else [f"--config.weighting.name={name}", *WEIGHTINGS[name]]
-        run = dragon_jax.train(load_config(f"{CONFIG}:{argument}", [f"--config.seed={seed}", *more]), folder, quiet=True)
+        run = dragon_jax.train(
+            load_config(f"{CONFIG}:{argument}", [f"--config.seed={seed}", *more]), folder, quiet=True
+        )
     if "test" not in run.results:
         dragon_jax.evaluate(folder, "test")
 
