@@ -70,7 +70,7 @@ def finished(workdir: Path, run: tuple[str, str, int]) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--workdir", type=Path, default=Path("runs/naive_multitask"))
     parser.add_argument("--seeds", default="0,1,2,3,4,5")
     parser.add_argument("--weightings", default=",".join(WEIGHTINGS))
