@@ -49,7 +49,9 @@ def find_reference(run: RunDir, settings: Settings) -> Reference | None:
             f"a run of the network '{ours.name}'"
         )
     if theirs.name != ours.name:
-        raise InputError(f"init_from: {name} holds the network '{theirs.name}': expected '{ours.name}', as model.name says")
+        raise InputError(
+            f"init_from: {name} holds the network '{theirs.name}': expected '{ours.name}', as model.name says"
+        )
     reference = read_reference(folder)
     if run["provenance.json"].exists():
         before = run.provenance.get("transfer", reference.record)["weights_sha256"]

@@ -296,8 +296,9 @@ class Trainer:
         value = loss if self.early.monitor == "loss" else summary.get(self.early.monitor, math.nan)
         best = self._judge(step, value)
         shown = "  ".join(f"{k} {v:.4f}" for k, v in summary.items() if k in ("auroc", "auprc", "pearson", "spearman"))
+        labels = "".join(f"{label}: " for label in self._labels().values())
         bar.say(
-            f"{''.join(f'{v}: ' for v in self._labels().values())}step {step:,}/{self.total:,}  epoch {epoch:.1f}  train loss {row['loss']:.4f}  valid loss {loss:.4f}  {shown}"
+            f"{labels}step {step:,}/{self.total:,}  epoch {epoch:.1f}  train loss {row['loss']:.4f}  valid loss {loss:.4f}  {shown}"
             f"{'  *' if best else ''}  [{rate:,.0f} examples/s]"
         )
         bar.restart_clock()

@@ -91,7 +91,9 @@ def make_plan(shapes: Mapping[str, Mapping[str, Any]], order: Sequence[str], con
         for name, leaf in leaves.items() if collection != "params" else ():
             own = [weights[n] for n in names if module_of(n) == module_of(name)]
             copied = bool(own) and all(w.action != "init" for w in own)
-            weights[name] = Weight(name, tuple(leaf.shape), "copy" if copied else "init", {}, 0.0, statistics=collection)
+            weights[name] = Weight(
+                name, tuple(leaf.shape), "copy" if copied else "init", {}, 0.0, statistics=collection
+            )
     stages = config.stages or (StageConfig(name="all"),)
     learning = tuple(_learning(stage, weights, params, order) for stage in stages)
     return Plan(weights, stages, learning, config)
@@ -154,5 +156,7 @@ def _learning(
         wanted = set(named)
     learning = frozenset(name for name in wanted if weights[name].rate > 0)
     if not learning:
-        raise InputError(f"{where}: nothing learns, all of {listing(sorted(wanted), 3)} is frozen. Free some by a rule or name others")
+        raise InputError(
+            f"{where}: nothing learns, all of {listing(sorted(wanted), 3)} is frozen. Free some by a rule or name others"
+        )
     return learning

@@ -18,7 +18,7 @@ def describe_plan(plan: Plan, reference: Reference, tasks: Sequence[Task]) -> st
     """
     origins = sources(plan, reference, tasks)
     head = ("weight", "shape", "from", "do", "rate", "learns in")
-    rows = [head]
+    rows: list[tuple[str, ...]] = [head]
     for weight in plan.weights.values():
         rows.append(
             (
@@ -51,7 +51,10 @@ def _when(weight: Weight, plan: Plan) -> str:
         module = weight.name.rpartition("/")[0]
         stages = [s.name for i, s in enumerate(plan.stages) if module not in plan.still(i)]
         return f"follows in {', '.join(stages)}" if stages else "never"
-    return ", ".join(s.name for s, names in zip(plan.stages, plan.learning, strict=True) if weight.name in names) or "never"
+    return (
+        ", ".join(s.name for s, names in zip(plan.stages, plan.learning, strict=True) if weight.name in names)
+        or "never"
+    )
 
 
 def _numbers(weight: Weight, rank: int) -> int:

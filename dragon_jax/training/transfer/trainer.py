@@ -130,7 +130,9 @@ class TransferTrainer(Trainer):
         kept = self._restored(state, best)
         self._before = best
         self._enter(self.index + 1, step)
-        bar.say(f"stage '{ended}' has ended ({reason}); '{self.plan.stages[self.index].name}' goes on from step {best:,}")
+        bar.say(
+            f"stage '{ended}' has ended ({reason}); '{self.plan.stages[self.index].name}' goes on from step {best:,}"
+        )
         kept = kept.replace(step=state.step, sums=zero_sums(len(self.names)))
         return self.devices.copy(self._with(kept, kept.ema or kept.params, kept.model_state))
 

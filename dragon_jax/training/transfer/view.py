@@ -67,7 +67,7 @@ class View:
         def at_rates(updates: Any, params: Any = None) -> Any:
             return nested({name: u * self.rates.get(name, 1.0) for name, u in flat(updates).items()})
 
-        parts = [optax.masked(optax.set_to_zero(), frozen), optax.masked(tx, self.mask)]
+        parts: list[Any] = [optax.masked(optax.set_to_zero(), frozen), optax.masked(tx, self.mask)]
         if any(rate != 1 for rate in self.rates.values()):
             parts.append(optax.stateless(at_rates))
         return optax.chain(*parts)
@@ -110,12 +110,14 @@ def viewed(model: StrandModel | ProfileModel, view: View) -> StrandModel | Profi
             kwargs = {**kwargs, "train": False}
         return next_function(*args, **kwargs)
 
-    class Viewed(type(model)):  # the step asks for a network of ours, and this is one
+    class Viewed(type(model)):  # type: ignore[reportGeneralTypeIssues]  # the step asks for a network of ours
         @nn.nowrap
         def apply(self, variables: Any, *args: Any, **kwargs: Any) -> Any:
             shown = {**variables, "params": view.weights(variables["params"])}
             with nn.intercept_methods(stored):
                 return model.apply(shown, *args, **kwargs)
 
-    fields = {f.name: getattr(model, f.name) for f in dataclasses.fields(model) if f.init and f.name not in ("parent", "name")}
+    fields = {
+        f.name: getattr(model, f.name) for f in dataclasses.fields(model) if f.init and f.name not in ("parent", "name")
+    }
     return Viewed(**fields)
