@@ -134,7 +134,15 @@ class RunDir:
 
     def discard(self) -> None:
         """Removes what a run that never trained has written; the lease goes when the claim ends."""
-        for name in ("config.json", "model.json", "provenance.json", "status.json", "model.txt", "metrics.jsonl"):
+        for name in (
+            "config.json",
+            "model.json",
+            "provenance.json",
+            "status.json",
+            "model.txt",
+            "metrics.jsonl",
+            "transfer.txt",
+        ):
             self[name].unlink(missing_ok=True)
         for name in ("tensorboard", "checkpoints"):
             shutil.rmtree(self[name], ignore_errors=True)

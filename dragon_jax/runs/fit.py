@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import time
@@ -25,6 +26,7 @@ from dragon_jax.models.summary import summarise_model
 from dragon_jax.runs.directory import RunDir, write_json
 from dragon_jax.runs.model_inputs import check_inputs, check_scales, check_values, read_inputs, remarks, unread_inputs
 from dragon_jax.runs.provenance import now, provenance
+from dragon_jax.runs.reference import find_reference
 from dragon_jax.runs.region_inputs import genome_source
 from dragon_jax.runs.settings import Settings, parse
 from dragon_jax.training.calibration import Workplace
@@ -33,6 +35,11 @@ from dragon_jax.training.devices import Devices
 from dragon_jax.training.losses import TaskStatistics, part_statistics
 from dragon_jax.training.profile_losses import check_profiles
 from dragon_jax.training.trainer import Stopped, Trainer, example
+from dragon_jax.training.transfer.graft import Reference
+from dragon_jax.training.transfer.names import follow
+from dragon_jax.training.transfer.plan import make_plan
+from dragon_jax.training.transfer.table import describe_plan
+from dragon_jax.training.transfer.trainer import TransferTrainer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +88,7 @@ def fit(
             refuse_other_data(run, loaded, settings)
             return Trained(run, settings, loaded, False)
     fresh = not run.exists()
+    reference = find_reference(run, settings)
     with run.claim() as note:
         if note:
             say(f"note: {note}")
@@ -96,7 +104,10 @@ def fit(
         _open(run, raw, settings, loaded)
         try:
             run.set_status("running", run.status["step"], since=now())
-            (_fit_network if settings.is_network else _fit_baseline)(run, settings, loaded, say, stop, quiet)
+            if settings.is_network:
+                _fit_network(run, settings, loaded, say, stop, quiet, reference)
+            else:
+                _fit_baseline(run, settings, loaded, say, stop, quiet)
             trained = Trained(run, settings, loaded, True)
             more = after(trained)
             run.update("provenance.json", finished=now())
@@ -210,7 +221,13 @@ def describe_outputs(train: Dataset | TfdsSplit, stats: TaskStatistics, read: Se
 
 
 def _fit_network(
-    run: RunDir, settings: Settings, loaded: Loaded, say: Callable[[str], None], stop: Callable[[], int], quiet: bool
+    run: RunDir,
+    settings: Settings,
+    loaded: Loaded,
+    say: Callable[[str], None],
+    stop: Callable[[], int],
+    quiet: bool,
+    reference: Reference | None,
 ) -> None:
     spec = settings.spec
     assert spec is not None
@@ -233,13 +250,23 @@ def _fit_network(
     valid = valid.only_inputs(read)
     for split, data in (("train", train), ("valid", valid)):
         check_values(settings.model, data, split)
-    summary = summarise_model(model, {k: v for k, v in example(train).items() if k == "codes" or k in read})
+    first = {k: v for k, v in example(train).items() if k == "codes" or k in read}
+    summary = summarise_model(model, first)
     summary = "\n".join([summary, *remarks(settings.model, loaded.part("train").input_specs, settings.model.name)])
     if not run["model.txt"].exists():
         run.write_text("model.txt", summary + "\n")
     say(summary)
     began = time.monotonic()
-    trainer = Trainer(
+    make_trainer: Callable[..., Trainer] = Trainer
+    if settings.init_from:
+        plan = make_plan(*follow(model, first), settings.transfer)
+        make_trainer = functools.partial(TransferTrainer, plan=plan, reference=reference)
+        if reference is not None:
+            table = describe_plan(plan, reference, train.tasks)
+            run.write_text("transfer.txt", table + "\n")
+            run.update("provenance.json", transfer=dict(reference.record))
+            say(table)
+    trainer = make_trainer(
         spec,
         model,
         train,

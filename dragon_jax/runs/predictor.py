@@ -71,6 +71,11 @@ class NetworkPredictor:
         self.variables = self._devices.copy(_fitting(model, self._example(), leaves, spec.optim.ema > 0, where))
         self.model = model
 
+    @property
+    def units(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What turns logits into predictions, float64 `[T]` each: subtracted shift; centre and scale of real values."""
+        return self._shift, self._losses.center.astype(np.float64), self._losses.scale.astype(np.float64)
+
     def _example(self) -> dict[str, np.ndarray]:
         extra = {k: np.zeros((1, *shape), np.float32) for k, shape in self.input_shapes.items()}
         return {"codes": np.zeros((1, self.length), np.uint8), **extra}

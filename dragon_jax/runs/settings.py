@@ -18,6 +18,7 @@ from dragon_jax.models.registry import MODELS, model_config
 from dragon_jax.sections import AugmentConfig, EvaluateConfig, LossConfig, OptimConfig, TrainConfig, WeightingConfig
 from dragon_jax.training.deepbind_calibrated import DeepBindCalibratedConfig
 from dragon_jax.training.trainer import TrainSpec
+from dragon_jax.training.transfer.config import TransferConfig
 
 # What fits itself. The last one trains networks to do so, and therefore lives a floor above the others.
 BASELINES: dict[str, Any] = {**REGISTRY, "deepbind_calibrated": DeepBindCalibratedConfig}
@@ -28,6 +29,7 @@ NETWORK_SECTIONS = {
     "augment": AugmentConfig,
     "train": TrainConfig,
 }
+TRANSFER = ("init_from", "transfer")  # what a config says on the run that a network starts from
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,8 @@ class Settings:
         data_section: typed `config.data`; None for an imported model that was given no data.
         model: config of a network or of a baseline.
         spec: how a network trains; None for baselines.
+        init_from: run directory whose weights a network starts from, as written in the config; empty = none.
+        transfer: how it uses them.
     """
 
     seed: int
@@ -45,6 +49,8 @@ class Settings:
     model: Any
     evaluate: EvaluateConfig
     spec: TrainSpec | None
+    init_from: str = ""
+    transfer: TransferConfig = TransferConfig()
 
     @property
     def is_network(self) -> bool:
@@ -77,11 +83,11 @@ def parse(config: Any, *, imported: bool = False) -> Settings:
         known = [*MODELS, *BASELINES]
         raise InputError(f"model.name: expected one of {', '.join(known)}, found {name!r}{nearest(str(name), known)}")
     refuse_fields_of_another_model(raw)
-    known_sections = {"seed", "data", "model", "evaluate", *(NETWORK_SECTIONS if network else ())}
+    known_sections = {"seed", "data", "model", "evaluate", *((*NETWORK_SECTIONS, *TRANSFER) if network else ())}
     parts: dict[str, Any] = {}
     wrong = []
     elsewhere = imported or (not network and getattr(BASELINES[name], "TRAINED_ELSEWHERE", False))
-    optional = {"data"} if elsewhere else set()
+    optional = {*TRANSFER, *(("data",) if elsewhere else ())}  # runs of an older release start from nothing
     for section in sorted(known_sections - optional - set(raw)):
         wrong.append(f"{section}: missing")
     for section in sorted(set(raw) - known_sections):
@@ -93,6 +99,9 @@ def parse(config: Any, *, imported: bool = False) -> Settings:
     makers["model"] = model_config if network else lambda r: build(BASELINES[name], r, "model")
     if network:
         makers |= {k: (lambda r, k=k, c=c: build(c, r, k)) for k, c in NETWORK_SECTIONS.items()}
+        makers["transfer"] = lambda r: build(TransferConfig, r, "transfer")
+        if not isinstance(raw.get("init_from", ""), str):
+            wrong.append(f"init_from: expected the path of a run directory, found {raw['init_from']!r}")
     for section, maker in makers.items():
         if isinstance(raw.get(section), Mapping):
             try:
@@ -106,8 +115,19 @@ def parse(config: Any, *, imported: bool = False) -> Settings:
     spec = None
     if network:
         spec = TrainSpec(seed=seed, **{k: parts[k] for k in NETWORK_SECTIONS})
+    init_from, transfer = raw.get("init_from", ""), parts.get("transfer", TransferConfig())
+    if not init_from and (changed := [f for f, v in vars(transfer).items() if v != getattr(TransferConfig(), f)]):
+        raise InputError(
+            f"transfer.{changed[0]}: given, but init_from is empty: expected the run directory to start from. Set init_from"
+        )
     return Settings(
-        seed=seed, data_section=parts.get("data"), model=parts["model"], evaluate=parts["evaluate"], spec=spec
+        seed=seed,
+        data_section=parts.get("data"),
+        model=parts["model"],
+        evaluate=parts["evaluate"],
+        spec=spec,
+        init_from=init_from,
+        transfer=transfer,
     )
 
 
@@ -126,7 +146,7 @@ def refuse_fields_of_another_model(raw: Mapping[str, Any]) -> None:
     if old is None or given <= fields[name]:
         return
     surplus = [f"model.{f}" for f in sorted(given - fields[name])]
-    surplus += [s for s in NETWORK_SECTIONS if s in raw and name not in MODELS]
+    surplus += [s for s in (*NETWORK_SECTIONS, *TRANSFER) if s in raw and name not in MODELS]
     lacking = [s for s in NETWORK_SECTIONS if s not in raw and name in MODELS]
     raise InputError(
         f"model.name: '{name}' in a config with the fields of '{old}': expected the fields of '{name}'. Start the config "
@@ -157,6 +177,8 @@ def template(model: str, source: str, **model_fields: Any):
     if model in MODELS:
         for section, cls in NETWORK_SECTIONS.items():
             config[section] = defaults(cls)
+        config.init_from = ""
+        config.transfer = defaults(TransferConfig)
     config.evaluate = defaults(EvaluateConfig)
     config.lock()
     for name, value in model_fields.items():

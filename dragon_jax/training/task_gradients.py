@@ -8,10 +8,12 @@ parameters that tasks share.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from dragon_jax.training import gram
@@ -36,10 +38,13 @@ def exact_products(
         loss: the sum of the tasks' mean losses as a function of the logits; its gradient by the logits of a task is then
             the one of that task's own loss. Sums run over the whole batch, so that devices agree.
     """
-    weights = jax.lax.stop_gradient(params["head"]["kernel"])
     frozen = {"params": jax.lax.stop_gradient(params)}
-    strands: Any = model.apply(frozen, jax.lax.stop_gradient(representation), method="read_strands")
-    slopes = jax.grad(lambda z: loss(model.apply({}, z, train=train, method="combine")))(strands)
+    read: Any = functools.partial(model.apply, frozen, method="read_strands")
+    strands = read(jax.lax.stop_gradient(representation))
+    slopes = jax.grad(lambda z: loss(model.apply(frozen, z, train=train, method="combine")))(strands)
+    # The head's weights as it reads with them, whatever they are made of (low-rank additions, say).
+    units = jnp.eye(representation.shape[-1], dtype=jnp.float32)
+    weights = read(units) - read(jnp.zeros_like(units))
     if features is None:
         return gram.representation_gram(slopes, weights)
     return gram.last_layer_gram(jax.lax.stop_gradient(features), slopes, weights)

@@ -134,6 +134,7 @@ class Trainer:
         self.weighting = make_weighting(spec.weighting, facts)
         self.total = spec.train.steps or max(1, round(spec.train.epochs * self.order.n / spec.train.batch_size))
         self.eval_every = min(spec.train.eval_every or self.order.steps_per_epoch, self.total)
+        self.longest = self.total  # steps of a run that nothing ends early
         self.tx = make_optimizer(spec.optim, self.total)
         self.checkpoints = Checkpoints(folder / "checkpoints")
         self.logits = LogitFunction(model, self.devices)
@@ -161,7 +162,7 @@ class Trainer:
         """
         state, step, reason = self._start()
         log = MetricsLog(self.folder, tensorboard=self.spec.train.tensorboard, tasks=self.names, resume_step=step)
-        bar = Progress(self.total, step, self.spec.train.batch_size, self._quiet)
+        bar = Progress(self.longest, step, self.spec.train.batch_size, self._quiet)
         if log.note:
             bar.say(f"note: {log.note}")
         placement = self.spec.train.placement
@@ -186,15 +187,26 @@ class Trainer:
         for note in self.checkpoints.notes:
             Progress(0, 0, 1, self._quiet).say(f"note: {note}")
         if step is None:
-            return self.devices.copy(self._at_motifs(state)), 0, ""
+            return self.devices.copy(self._first(state)), 0, ""
         for later in [s for s in self.checkpoints.steps() if s > step]:
             self.checkpoints.keep([s for s in self.checkpoints.steps() if s != later])
-        state = restore(state, self.checkpoints.load(step), f"checkpoint {step} of {self.folder}")
-        loop = self.checkpoints.loop(step)
-        self.early.restore(loop["early"])
-        return self.devices.copy(state), step, loop["reason"]
+        state = self._restored(state, step)
+        return self.devices.copy(state), step, self._take_up(self.checkpoints.loop(step))
 
-    def _at_motifs(self, state: TrainState) -> TrainState:
+    def _restored(self, state: TrainState, step: int) -> TrainState:
+        """The state of a checkpoint; `state` says what belongs to one."""
+        return restore(state, self.checkpoints.load(step), f"checkpoint {step} of {self.folder}")
+
+    def _take_up(self, loop: dict[str, Any]) -> str:
+        """Takes over what `_loop_state` returned when the checkpoint was written; returns why training ended, if it did."""
+        self.early.restore(loop["early"])
+        return loop["reason"]
+
+    def _loop_state(self, reason: str) -> dict[str, Any]:
+        """What a checkpoint keeps besides arrays, as JSON."""
+        return {"early": self.early.state(), "reason": reason}
+
+    def _first(self, state: TrainState) -> TrainState:
         """The state at step 0 with `train.motif_start` of the first filters at motifs enriched in train."""
         share, path = self.spec.train.motif_start, self.model.config.first_kernel
         if not share:
@@ -212,19 +224,7 @@ class Trainer:
         return state.replace(params=params, ema=jax.tree.map(jnp.copy, params) if state.ema else state.ema)
 
     def _loop(self, state, step, batches: Batches, log: MetricsLog, bar: Progress) -> tuple[TrainState, int, str]:
-        on_device = batches.placement == "device"
-        step_function = jax.jit(
-            make_train_step(
-                self.model,
-                self.losses,
-                self.weighting,
-                self.tx,
-                self.spec.optim,
-                self.spec.augment,
-                gather if on_device else None,
-            ),
-            donate_argnums=0,
-        )
+        step_function = jax.jit(self._step(self.model, batches.placement == "device"), donate_argnums=0)
         every = self.spec.train.checkpoint_every
         for at, batch in self._waited(batches.iterate(step, self.total)):
             state = step_function(state, self.devices.put(batch), batches.arrays)
@@ -256,6 +256,12 @@ class Trainer:
             if signal:
                 raise Stopped(signal, step)
         raise RunError(f"training of {self.folder} ended without a reason")  # the loop always reaches `total`
+
+    def _step(self, model: StrandModel | ProfileModel, on_device: bool) -> Callable[..., TrainState]:
+        """One training step of `model` as a pure function, see `make_train_step`."""
+        fetch = gather if on_device else None
+        optim, augmentation = self.spec.optim, self.spec.augment
+        return make_train_step(model, self.losses, self.weighting, self.tx, optim, augmentation, fetch)
 
     def _waited(self, batches: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
         """The same batches; the time until each is there is added up, after the first: what training is starved by."""
@@ -292,28 +298,28 @@ class Trainer:
         sums = jax.device_get(state.sums)
         per_task = np.where(sums["measured"] > 0, sums["loss"] / np.maximum(sums["measured"], 1e-12), np.nan)
         steps = float(sums["steps"])
-        row = {"step": step, "epoch": epoch, "split": "train", "loss": mean(per_task)}
+        at = {"step": step, "epoch": epoch, **self._labels()}
+        row = {**at, "split": "train", "loss": mean(per_task)}
         row["grad_norm"] = float(sums["grad_norm"]) / max(steps, 1)
         weights = sums["weights"] / max(steps, 1)
         if len(self.names) > 1:
             row["effective_tasks"] = effective_number(weights)
         if self._diagnosis is not None:
-            cosines = self._diagnosis(evaluation_variables(state), self._fixed_batches())
+            cosines = self._diagnosis(self._evaluated(state), self._fixed_batches())
             row["conflict"] = conflict(cosines)
             write_affinity(self.folder / "affinity.tsv", self.names, cosines, step)
         row["per_task"] = {
             n: {"loss": float(a), "weight": float(w)} for n, a, w in zip(self.names, per_task, weights, strict=True)
         }
         log.write(row, {"train/examples_per_second": rate})
-        loss, summary, tasks = self.measure(evaluation_variables(state), self.valid)
-        log.write(
-            {"step": step, "epoch": epoch, "split": "valid", "loss": loss, "mean": summary, "per_task": tasks}, {}
-        )
+        loss, summary, tasks = self.measure(self._evaluated(state), self.valid)
+        log.write({**at, "split": "valid", "loss": loss, "mean": summary, "per_task": tasks}, {})
         value = loss if self.early.monitor == "loss" else summary.get(self.early.monitor, math.nan)
-        best = self.early.update(step, value)
+        best = self._judge(step, value)
         shown = "  ".join(f"{k} {v:.4f}" for k, v in summary.items() if k in ("auroc", "auprc", "pearson", "spearman"))
+        labels = "".join(f"{label}: " for label in self._labels().values())
         bar.say(
-            f"step {step:,}/{self.total:,}  epoch {epoch:.1f}  train loss {row['loss']:.4f}  valid loss {loss:.4f}  {shown}"
+            f"{labels}step {step:,}/{self.total:,}  epoch {epoch:.1f}  train loss {row['loss']:.4f}  valid loss {loss:.4f}  {shown}"
             f"{'  *' if best else ''}  [{rate:,.0f} examples/s]"
         )
         bar.restart_clock()
@@ -322,6 +328,18 @@ class Trainer:
     @functools.cache  # noqa: B019  a trainer lives as long as its run
     def _fixed_batches(self) -> list[dict[str, np.ndarray]]:
         return first_batches(self._source, self.order, self.spec.weighting.diagnose)
+
+    def _labels(self) -> dict[str, str]:
+        """What every line of `metrics.jsonl` says besides step and epoch."""
+        return {}
+
+    def _evaluated(self, state: TrainState) -> Any:
+        """The weights that are measured on valid and kept."""
+        return evaluation_variables(state)
+
+    def _judge(self, step: int, value: float) -> bool:
+        """Takes the monitored metric of an evaluation; returns whether it is the best so far."""
+        return self.early.update(step, value)
 
     def measure(self, variables: Any, data: Dataset) -> tuple[float, dict[str, float], dict[str, dict[str, float]]]:
         """Returns mean loss, mean metrics, and both per task, of some weights on a data set with labels.
@@ -350,10 +368,18 @@ class Trainer:
         return self.logits(variables, inputs, self.spec.train.eval_batch_size)
 
     def _save(self, state: TrainState, step: int, reason: str) -> None:
-        self.checkpoints.save(jax.device_get(state), step, {"early": self.early.state(), "reason": reason})
+        self.checkpoints.save(jax.device_get(self._packed(state)), step, self._loop_state(reason))
         latest = self.checkpoints.steps()[-self.spec.train.keep_checkpoints :]
-        self.checkpoints.keep([*latest, self.early.best_step])
+        self.checkpoints.keep([*latest, *self._worth_keeping()])
         self._beat(step)
+
+    def _packed(self, state: TrainState) -> Any:
+        """The tree of arrays that a checkpoint holds: every other command looks for weights in it."""
+        return state
+
+    def _worth_keeping(self) -> list[int]:
+        """Steps whose checkpoints stay although they are not the latest."""
+        return [self.early.best_step]
 
     def _finish(self, step: int, reason: str) -> Fitted:
         """Loads the best weights from disk, so that a resumed run ends with the same bytes as one that was not."""
