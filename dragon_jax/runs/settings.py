@@ -145,8 +145,9 @@ def refuse_fields_of_another_model(raw: Mapping[str, Any]) -> None:
     old = next((m for m in known if m != name and fields[m] == given), None)
     if old is None or given <= fields[name]:
         return
-    surplus = [f"model.{f}" for f in sorted(given - fields[name])]
-    surplus += [s for s in (*NETWORK_SECTIONS, *TRANSFER) if s in raw and name not in MODELS]
+    surplus = [s for s in TRANSFER if s in raw and name not in MODELS]
+    surplus += [f"model.{f}" for f in sorted(given - fields[name])]
+    surplus += [s for s in NETWORK_SECTIONS if s in raw and name not in MODELS]
     lacking = [s for s in NETWORK_SECTIONS if s not in raw and name in MODELS]
     raise InputError(
         f"model.name: '{name}' in a config with the fields of '{old}': expected the fields of '{name}'. Start the config "

@@ -63,6 +63,17 @@ def test_each_stage_starts_from_the_best_weights_before_it_and_trains_only_its_o
     assert set(Checkpoints(tmp_path / "checkpoints").steps()) >= {fitted.best_step}
 
 
+def test_a_stage_takes_up_the_best_weights_and_not_the_last(tmp_path):
+    """The first stage gets worse after its first evaluation; the second has a rate at which float32 weights stay."""
+    stages = [{"name": "leaps", "steps": 12, "learning_rate": 3.0}, {"name": "stays", "steps": 4, "learning_rate": 1e-12}]
+    t = trainer(tmp_path, {"stages": stages}, given=spec({"name": "sgd"}, checkpoint_every=4, keep_checkpoints=9))
+    t.run()
+    best = t.checkpoints.loop(12)["stage"]["early"]["best_step"]
+    first, last, after = (t.checkpoints.load(s)["params/trunk/conv_0/kernel"] for s in (best, 12, 16))
+    assert best < 12 and np.abs(first - last).max() > 1e-3
+    np.testing.assert_allclose(after, first, atol=1e-8)
+
+
 def test_a_worse_later_stage_does_not_cost_the_best_weights(tmp_path):
     stages = [{"name": "good", "steps": 8}, {"name": "bad", "steps": 12, "learning_rate": 5.0}]
     fitted = trainer(tmp_path, {"stages": stages}, given=spec(keep_checkpoints=2)).run()
