@@ -52,9 +52,12 @@ def choose(found: str, known: Sequence[str], what: str) -> str:
 def nearest(name: str, known: Sequence[str]) -> str:
     """Returns `; did you mean X?` for the known name closest to `name`, or an empty string when none is close.
 
-    Initials count as a match (`lr` for `learning_rate`); dotted names match on their last part first.
+    Initials count as a match (`lr` for `learning_rate`); dotted names match on their last part first, in their own section
+    before others.
     """
     leaves = {k.rpartition(".")[2]: k for k in known}
+    section = name.rpartition(".")[0]
+    leaves |= {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == section}  # several sections share a name
     leaf = name.rpartition(".")[2]
     initials = {"".join(p[0] for p in k.split("_") if p): k for k in leaves if "_" in k}
     found = [initials[leaf]] if leaf in initials else difflib.get_close_matches(leaf, list(leaves), n=1, cutoff=0.6)
