@@ -19,6 +19,7 @@ __all__ = [
     "compare",
     "evaluate",
     "export",
+    "finetune",
     "import_weights",
     "load",
     "prepare",

@@ -21,6 +21,7 @@ from dragon_jax.reports.compare import Comparison, compare_runs
 from dragon_jax.reports.page import write_report
 from dragon_jax.runs.directory import RunDir
 from dragon_jax.runs.exports import export
+from dragon_jax.runs.finetune import FinetuneOptions, finetune_heads
 from dragon_jax.runs.fit import Trained, fit
 from dragon_jax.runs.imports import Options, import_run
 from dragon_jax.runs.predictor import BaselinePredictor, NetworkPredictor
@@ -160,6 +161,26 @@ def import_weights(
         say(headline(evaluate_run(run, "valid"), "valid"))
         say(f"report: {write_report(run.path)}")
     return run
+
+
+def finetune(
+    run: str | os.PathLike, workdir: str | os.PathLike, *, say: Callable[[str], None] = _print, **options: Any
+) -> RunDir:
+    """Trains the heads of all tasks on the frozen network of a run, each on its own, and evaluates the new run on valid.
+
+    Args:
+        run: the reference. workdir: new run directory.
+        options: fields of `runs.finetune.FinetuneOptions`.
+
+    Raises:
+        InputError: see `runs.finetune.finetune_heads`.
+    """
+    check_device()
+    enable_compilation_cache()
+    made = finetune_heads(run, workdir, FinetuneOptions(**options), say=say)
+    say(headline(evaluate_run(made, "valid"), "valid"))
+    say(f"report: {write_report(made.path)}")
+    return made
 
 
 def evaluate(run: str | os.PathLike, split: str = "valid") -> dict[str, Any]:

@@ -17,6 +17,7 @@ from dragon_jax.errors import InputError, listing, nearest, show
 # Sections whose names the user chooses; `--config.weighting.weights.CTCF=2.0` adds one.
 FREE = (
     "weighting.weights",
+    "weighting.lower_bounds",
     "model.assign",
     "data.source.parameters",
     *(

@@ -64,40 +64,118 @@ class LossConfig:
     """Per-task losses: logistic for binary, square (on standardised values) for real, Poisson for count tasks.
 
     Attributes:
-        class_weight: `none`, or `balanced`: n/(2 n+) and n/(2 n-) per binary task, at most `class_weight_cap`.
+        class_weight: weights of positives and negatives of each binary task, at most `class_weight_cap` each: `balanced`,
+            n/(2 n+) and n/(2 n-); `sqrt`, their square roots; `effective`, (1 - beta)/(1 - beta^n) of either class, scaled to
+            weigh 1 on average over examples (Cui et al., CVPR 2019, arXiv:1901.05555); or `none`. Probabilities are corrected.
+        effective_beta: beta of `effective`: 0 is no weight, nearly 1 is inverse frequency.
+        focal_gamma: focal loss of binary tasks, `(1 - p_y)^gamma` times the logistic loss, p_y the probability given to the
+            label (Lin et al., ICCV 2017, arXiv:1708.02002); 0 = none. Probabilities are then not calibrated.
         label_smoothing: binary targets become `y (1 - s) + s/2`.
         count_weight: for base-resolution networks, factor on the squared error of log(1 + counts) beside the profile loss.
     """
 
-    class_weight: Literal["none", "balanced"] = "none"
+    class_weight: Literal["none", "balanced", "sqrt", "effective"] = "none"
     class_weight_cap: float = 50.0
+    effective_beta: float = 0.999
+    focal_gamma: float = 0.0
     label_smoothing: float = 0.0
     count_weight: float = 10.0
 
     def __post_init__(self):
         check_range("class_weight_cap", self.class_weight_cap, 1, float("inf"), open_high=True)
         check_range("label_smoothing", self.label_smoothing, 0, 1, open_high=True)
+        check_range("effective_beta", self.effective_beta, 0, 1, open_high=True)
+        if self.focal_gamma != 0:  # below 1 the gradient has no bound
+            check_range("focal_gamma", self.focal_gamma, 1, 10)
         check_range("count_weight", self.count_weight, 0, float("inf"), open_high=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WeightingConfig:
-    """How task losses become one scalar: a name of `training.weighting.WEIGHTINGS`.
+    """How task losses become one scalar. Fields that a method does not read have no effect on it.
 
     Attributes:
+        name: a name of `training.weighting.WEIGHTINGS`, which says what each does.
         weights: for `static`, weight by task name; tasks that are not named weigh 1.
         weight_heads: also weight the gradient of each head's own parameters (the literal weighted sum).
+        temperature: `label_count`: weights are (number of labels)^(1/temperature); `dwa`: softness of its shares.
+        learning_rate: of what a method learns itself: `uncertainty`, `imtl_l`, `famo`, `gradnorm`.
+        decay: `famo`: pull of its logits to 0 (gamma).
+        mu: `stch`: softness of the maximum. warmup_epochs: `stch`: epochs that set the nadir.
+        eta: `excess`: rate of its multiplicative update.
+        lower_bounds: least loss that can be reached, by task name, of methods that take its logarithm or excess.
+        space: gradient methods: inner products are of gradients by the representation (`representation`, exact and
+            cheap), by the last linear layer common to all tasks (`last`, needs model.bottleneck), by all parameters of the
+            trunk along `probes` random directions (`sketch`), or exactly (`full`, at most 16 tasks).
+        probes: `sketch`: forward-mode passes a step.
+        update_every: gradient methods: steps between two solutions; weights stay in between.
+        alpha: `gradnorm`: pull to equal training rates (None: 1.5); `fairgrad`: fairness (None: 2).
+        conflict_radius: `cagrad`: how far from the mean gradient, in units of its norm.
+        normalise: `mgda`: what the gradient of a task is divided by before: its norm, its loss, both or nothing.
+        smoothing: moving average over steps of the weights (0 = none). loss_smoothing: of the losses a method sees.
+        diagnose: training batches whose gradients are compared at each evaluation (conflict, affinity of tasks); 0 = none.
     """
 
-    name: Literal["equal", "static"] = "equal"
+    name: Literal[
+        "equal",
+        "static",
+        "label_count",
+        "null",
+        "random",
+        "scale_invariant",
+        "gls",
+        "uncertainty",
+        "imtl_l",
+        "dwa",
+        "stch",
+        "excess",
+        "famo",
+        "gradnorm",
+        "mgda",
+        "pcgrad",
+        "gradvac",
+        "cagrad",
+        "imtl_g",
+        "nash",
+        "fairgrad",
+        "aligned",
+        "upgrad",
+        "dbmtl",
+        "config",
+    ] = "equal"
     weights: dict[str, float] = dataclasses.field(default_factory=dict)
     weight_heads: bool = False
+    temperature: float = 2.0
+    learning_rate: float = 0.025
+    decay: float = 1e-3
+    mu: float = 0.1
+    warmup_epochs: float = 1.0
+    eta: float = 0.01
+    lower_bounds: dict[str, float] = dataclasses.field(default_factory=dict)
+    space: Literal["representation", "last", "sketch", "full"] = "representation"
+    probes: int = 8
+    update_every: int = 1
+    alpha: float | None = None
+    conflict_radius: float = 0.4
+    normalise: Literal["none", "l2", "loss", "both"] = "l2"
+    smoothing: float = 0.0
+    loss_smoothing: float = 0.0
+    diagnose: int = 0
 
     def __post_init__(self):
         for task, weight in self.weights.items():
             check_range(f"weights.{task}", weight, 0, float("inf"), open_high=True)
-        if self.weights and self.name == "equal":
-            raise ValueError("weights: given, but name is 'equal'. Set name='static'")
+        if self.weights and self.name != "static":
+            raise ValueError(f"weights: given, but name is {self.name!r}. Set name='static'")
+        for name in ("learning_rate", "mu", "eta", "temperature"):
+            check_range(name, getattr(self, name), 0, float("inf"), open_low=True, open_high=True)
+        for name in ("decay", "warmup_epochs", "alpha"):
+            if getattr(self, name) is not None:
+                check_range(name, getattr(self, name), 0, float("inf"), open_high=True)
+        for name in ("smoothing", "loss_smoothing", "conflict_radius"):
+            check_range(name, getattr(self, name), 0, 1, open_high=True)
+        for name, low in (("probes", 1), ("update_every", 1), ("diagnose", 0)):
+            check_range(name, getattr(self, name), low, 1_000_000)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

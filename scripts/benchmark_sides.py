@@ -107,7 +107,7 @@ class Ours:
         codes, targets = examples(network, 4, 0)
         tasks = tuple(Task(f"bound_{i}") for i in range(about.tasks))
         task_losses = losses.make_losses(tasks, losses.task_statistics(targets, tasks), sections.LossConfig())
-        weigh = weighting.make_weighting(sections.WeightingConfig(), [t.name for t in tasks])
+        weigh = weighting.make_weighting(sections.WeightingConfig(), weighting.plain_facts([t.name for t in tasks]))
         optim = sections.OptimConfig(learning_rate=about.rate)
         tx = optimizers.make_optimizer(optim, 1_000_000)
         state = step.init_state(self.model, {"codes": codes}, np.zeros(about.tasks, np.float32), tx, weigh, 0, False)

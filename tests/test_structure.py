@@ -21,7 +21,7 @@ FLOORS = [
     ("runs",),
     ("evaluation",),
     ("reports",),
-    ("api", "cli", "config_flags", "profile_file", "scoring"),
+    ("api", "cli", "cli_arguments", "config_flags", "profile_file", "scoring"),
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 SOURCES = sorted((ROOT / "dragon_jax").rglob("*.py"))

@@ -95,7 +95,7 @@ SETS: dict[str, RemoteSet] = {
         "MIT and MIT",
         _QUANG,
         "all files: sequences without chr1, chr2, chr8 and chr21; label 1 where the centre lies inside a conservative peak",
-        ("encode_multitask", "deepsea", "five_systems", "transformer"),
+        ("encode_multitask", "naive_multitask", "deepsea", "five_systems", "transformer"),
     ),
     "yeast": RemoteSet(
         "S. cerevisiae genome, 301 ChIP-exo peak sets, ATAC-seq fragments",

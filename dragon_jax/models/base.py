@@ -41,6 +41,8 @@ class ModelConfig:
         train_strands: `same` trains on what `strands` says; `one` reads the given strand while training and both
             afterwards, as DeepSEA does (its training set holds both strands: augment.reverse_complement=0.5).
         dropout: share of units of the representation set to zero while training.
+        bottleneck: width of a linear layer common to all tasks just before the head, without bias and activation; 0 = none.
+            The weights of many tasks then have this rank, and `weighting.space` may be `last`.
         unknown: value of the four one-hot columns at an unknown base.
     """
 
@@ -48,6 +50,7 @@ class ModelConfig:
     strands: Strands = "none"
     train_strands: Literal["same", "one"] = "same"
     dropout: float = 0.0
+    bottleneck: int = 0
     unknown: float = 0.0
 
     def __post_init__(self):
@@ -56,6 +59,7 @@ class ModelConfig:
                 f"train_strands: 'one' needs strands 'average', 'probability' or 'maximum', found {self.strands!r}"
             )
         check_range("dropout", self.dropout, 0, 1, open_high=True)
+        check_range("bottleneck", self.bottleneck, 0, 100_000)
         check_range("unknown", self.unknown, 0, 0.25)
 
     def trunk(self, dtype: jnp.dtype) -> nn.Module:
@@ -123,10 +127,14 @@ class StrandModel(nn.Module):
     def setup(self):
         self.trunk = self.config.trunk(self.dtype)
         self.drop = nn.Dropout(self.config.representation_dropout)
+        if self.config.bottleneck:
+            self.bottleneck = nn.Dense(
+                self.config.bottleneck, use_bias=False, kernel_init=glorot_uniform, dtype=jnp.float32
+            )
         self.head = nn.Dense(self.num_tasks, kernel_init=glorot_uniform, dtype=jnp.float32)
 
-    def represent(self, inputs: Inputs, *, train: bool) -> Float[Array, "SB d"]:
-        """Returns the last tensor common to all tasks, strands stacked as [forward; reverse] along the first axis."""
+    def features(self, inputs: Inputs, *, train: bool) -> Float[Array, "SB d"]:
+        """Returns what the trunk makes of the inputs, strands stacked as [forward; reverse] along the first axis."""
         codes = inputs["codes"]
         extra = {k: inputs[k] for k in self.config.read_inputs if k in inputs}
         if self.config.reads(train) == 2:
@@ -137,9 +145,20 @@ class StrandModel(nn.Module):
         self.sow("intermediates", "hidden", hidden)  # kept only where asked for (optim.l1_activations)
         return self.drop(hidden, deterministic=not train)
 
-    def read_out(self, representation: Float[Array, "SB d"], *, train: bool) -> Float[Array, "B T"]:
-        """Returns the logits, the strands combined."""
-        logits = self.head(representation.astype(jnp.float32))
+    def project(self, features: Float[Array, "SB d"]) -> Float[Array, "SB k"]:
+        """Returns the features after the linear layer common to all tasks, or as they are where there is none."""
+        return self.bottleneck(features.astype(jnp.float32)) if self.config.bottleneck else features
+
+    def represent(self, inputs: Inputs, *, train: bool) -> Float[Array, "SB k"]:
+        """Returns the last tensor common to all tasks, strands stacked as [forward; reverse] along the first axis."""
+        return self.project(self.features(inputs, train=train))
+
+    def read_strands(self, representation: Float[Array, "SB k"]) -> Float[Array, "SB T"]:
+        """Returns the logits of each strand that was read."""
+        return self.head(representation.astype(jnp.float32))
+
+    def combine(self, logits: Float[Array, "SB T"], *, train: bool) -> Float[Array, "B T"]:
+        """Returns the logits of the strands as one."""
         if self.config.reads(train) == 1:
             return logits
         forward, reverse = jnp.split(logits, 2)
@@ -148,6 +167,10 @@ class StrandModel(nn.Module):
         if self.config.strands == "probability":
             return logit_of_mean_probability(forward, reverse)
         return (forward + reverse) / 2
+
+    def read_out(self, representation: Float[Array, "SB k"], *, train: bool) -> Float[Array, "B T"]:
+        """Returns the logits, the strands combined."""
+        return self.combine(self.read_strands(representation), train=train)
 
     def __call__(self, inputs: Inputs, *, train: bool) -> Float[Array, "B T"]:
         return self.read_out(self.represent(inputs, train=train), train=train)

@@ -8,6 +8,7 @@ from dragon_jax.files import atomic_write
 from dragon_jax.reports import records
 from dragon_jax.reports.detail import split_section
 from dragon_jax.reports.history import curves
+from dragon_jax.reports.multitask import multitask_section
 from dragon_jax.reports.profiles import profile_section
 from dragon_jax.reports.read import Run, read_run, section
 from dragon_jax.reports.style import Section, anchor, page
@@ -37,6 +38,8 @@ def report(run: Run) -> str:
     splits = sorted(run.splits(), key=lambda s: _FIRST.get(s, 2))
     tasks = run.tasks()
     sections = [Section("curves", "Learning curves", curves(run))]
+    if together := multitask_section(run):
+        sections.append(Section("together", "Tasks together", together))
     sections += [Section(f"split-{anchor(s)}", s.capitalize(), split_section(run, s, tasks)) for s in splits]
     if profiles := profile_section(run, splits):
         sections.append(Section("profiles", "Profiles", profiles))

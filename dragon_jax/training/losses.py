@@ -28,11 +28,13 @@ class TaskStatistics:
         measured: examples with a value.
         mean: share of positives, or mean of the values.
         scale: standard deviation of real tasks (1 where it is 0), 1 for the others.
+        spread: standard deviation of any task; None where a finished run is read again.
     """
 
     measured: np.ndarray
     mean: np.ndarray
     scale: np.ndarray
+    spread: np.ndarray | None = None
 
 
 def task_statistics(targets: np.ndarray, tasks: Sequence[Task]) -> TaskStatistics:
@@ -42,7 +44,7 @@ def task_statistics(targets: np.ndarray, tasks: Sequence[Task]) -> TaskStatistic
     mean = np.where(known, targets, 0).sum(0, dtype=np.float64) / np.maximum(measured, 1)
     spread = np.sqrt(np.where(known, (targets - mean) ** 2, 0).sum(0, dtype=np.float64) / np.maximum(measured, 1))
     real = np.array([t.kind == "real" for t in tasks])
-    return TaskStatistics(measured, mean, np.where(real & (spread > 0), spread, 1.0))
+    return TaskStatistics(measured, mean, np.where(real & (spread > 0), spread, 1.0), spread)
 
 
 def part_statistics(part: Dataset | TfdsSplit) -> TaskStatistics:
@@ -53,7 +55,7 @@ def part_statistics(part: Dataset | TfdsSplit) -> TaskStatistics:
     spread = np.sqrt(found["deviations"] / np.maximum(found["measured"], 1))
     real = np.array([t.kind == "real" for t in part.tasks])
     mean = found["sum"] / np.maximum(found["measured"], 1)
-    return TaskStatistics(found["measured"], mean, np.where(real & (spread > 0), spread, 1.0))
+    return TaskStatistics(found["measured"], mean, np.where(real & (spread > 0), spread, 1.0), spread)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +66,7 @@ class TaskLosses:
         binary, count: which columns are of that kind, bool `[T]`; the others are real.
         center, scale: float32 `[T]`; real targets enter the loss as `(y - center) / scale`.
         positive, negative: float32 `[T]`, weight of positive and negative examples of binary tasks.
-        smoothing: label smoothing of binary tasks.
+        smoothing: label smoothing of binary tasks. gamma: exponent of their focal loss, 0 = plain logistic loss.
     """
 
     binary: np.ndarray
@@ -74,6 +76,7 @@ class TaskLosses:
     positive: np.ndarray
     negative: np.ndarray
     smoothing: float = 0.0
+    gamma: float = 0.0
 
     def elements(
         self, logits: Float[Array, "B T"], targets: Float32[Array, "B T"]
@@ -86,7 +89,10 @@ class TaskLosses:
         if self.binary.any():
             smooth = y * (1 - self.smoothing) + self.smoothing / 2
             up, down = self.positive[None], self.negative[None]
-            logistic = up * smooth * jax.nn.softplus(-z) + down * (1 - smooth) * jax.nn.softplus(z)
+            yes, no = jax.nn.softplus(-z), jax.nn.softplus(z)  # -log p, -log(1 - p)
+            if self.gamma:
+                yes, no = yes * jnp.exp(-self.gamma * no), no * jnp.exp(-self.gamma * yes)
+            logistic = up * smooth * yes + down * (1 - smooth) * no
             loss = jnp.where(self.binary[None], logistic, loss)
         if self.count.any():
             # clipped before exp so that a where-masked branch can never send a NaN backwards
@@ -114,6 +120,20 @@ class TaskLosses:
         mask = measured.astype(jnp.float32) if weight is None else measured * weight[:, None]
         return (loss * mask).sum(0), mask.sum(0)
 
+    def floor(
+        self, targets: Float32[Array, "B T"], measured: Float[Array, " T"], weight: Float32[Array, " B"] | None = None
+    ) -> Float[Array, " T"]:
+        """Returns the least mean loss that any logits could have on these targets: 0 but for count tasks.
+
+        The Poisson loss leaves out `log y!` and may be negative; methods that take its logarithm need its distance from this.
+        """
+        if not self.count.any():
+            return jnp.zeros_like(measured)
+        y = jnp.where(jnp.isnan(targets), 0.0, targets)
+        least = jnp.where(self.count[None], y - jax.scipy.special.xlogy(y, y), 0.0)
+        least = least if weight is None else least * weight[:, None]
+        return least.sum(0) / jnp.where(measured > 0, measured, 1.0)
+
     def values(self, logits: np.ndarray, *, shift: np.ndarray | None = None) -> np.ndarray:
         """Returns what users read, float32 `[N, T]`: probability, value in its own units, or rate."""
         z = logits.astype(np.float64) - (0 if shift is None else shift)
@@ -135,10 +155,11 @@ def make_losses(tasks: Sequence[Task], stats: TaskStatistics, config: LossConfig
     binary = kinds == "binary"
     ones = np.ones(len(tasks))
     positive, negative = ones, ones
-    if config.class_weight == "balanced":
+    if config.class_weight != "none":
         share = np.clip(stats.mean, 1e-12, 1 - 1e-12)
-        positive = np.where(binary, np.minimum(0.5 / share, config.class_weight_cap), 1.0)
-        negative = np.where(binary, np.minimum(0.5 / (1 - share), config.class_weight_cap), 1.0)
+        up, down = class_weights(share, stats.measured, config)
+        positive = np.where(binary, np.minimum(up, config.class_weight_cap), 1.0)
+        negative = np.where(binary, np.minimum(down, config.class_weight_cap), 1.0)
     real = kinds == "real"
     f32 = np.float32
     return TaskLosses(
@@ -149,7 +170,37 @@ def make_losses(tasks: Sequence[Task], stats: TaskStatistics, config: LossConfig
         positive.astype(f32),
         negative.astype(f32),
         config.label_smoothing,
+        config.focal_gamma,
     )
+
+
+def class_weights(share: np.ndarray, measured: np.ndarray, config: LossConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the weights `[T]` of positives and negatives at these shares of positives, before the cap."""
+    if config.class_weight == "effective":
+        beta = config.effective_beta
+        up, down = (
+            (1 - beta) / -np.expm1(n * np.log(max(beta, 1e-300))) for n in (share * measured, (1 - share) * measured)
+        )
+        average = share * up + (1 - share) * down
+        return up / average, down / average
+    up, down = 0.5 / share, 0.5 / (1 - share)
+    return (np.sqrt(up), np.sqrt(down)) if config.class_weight == "sqrt" else (up, down)
+
+
+def null_losses(tasks: Sequence[Task], stats: TaskStatistics, losses: TaskLosses) -> np.ndarray:
+    """Returns float64 `[T]`, the training loss of the constant that fits the training set best.
+
+    Binary: cross-entropy at the prevalence, class weights included. Real: half the variance of the standardised values.
+    Count: half the Poisson deviance of the mean rate, to second order `variance / (2 mean)`.
+    """
+    kinds = np.array([t.kind for t in tasks])
+    bias = head_bias(tasks, stats, losses).astype(np.float64)
+    share = np.where(kinds == "binary", stats.mean, 0.0)
+    logistic = losses.positive * share * np.logaddexp(0, -bias) + losses.negative * (1 - share) * np.logaddexp(0, bias)
+    spread = stats.scale if stats.spread is None else stats.spread
+    square = 0.5 * (spread / losses.scale.astype(np.float64)) ** 2
+    poisson = 0.5 * spread**2 / np.maximum(stats.mean, 0.5 / np.maximum(stats.measured, 1))
+    return np.where(kinds == "binary", logistic, np.where(kinds == "count", poisson, square))
 
 
 def head_bias(tasks: Sequence[Task], stats: TaskStatistics, losses: TaskLosses) -> np.ndarray:

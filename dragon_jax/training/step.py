@@ -7,7 +7,7 @@ device and travel with the checkpoint; a non-finite loss or gradient freezes the
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,7 @@ from dragon_jax.sections import AugmentConfig, OptimConfig
 from dragon_jax.training.augment import augment
 from dragon_jax.training.losses import TaskLosses
 from dragon_jax.training.optimizers import hold_norms, is_kernel
+from dragon_jax.training.task_gradients import EXACT_SPACES, exact_products, parameter_products
 from dragon_jax.training.weighting import Aux, Weighting
 
 PyTree = Any
@@ -50,6 +51,24 @@ class TrainState(struct.PyTreeNode):
     sums: PyTree
     bad_step: PyTree
     key: PyTree
+
+
+class Outputs(NamedTuple):
+    """What one forward pass gives.
+
+    Attributes:
+        trunk, heads: logits. The same where one gradient reaches everything; else the first ones' goes to the trunk alone, and
+            the second ones' to the heads alone.
+        changed: collections that the pass changed.
+        representation: the last tensor common to all tasks. features: what a common linear layer makes it of. None unless
+            a method needs it.
+    """
+
+    trunk: Any
+    heads: Any
+    changed: Any
+    representation: Any = None
+    features: Any = None
 
 
 def zero_sums(num_tasks: int) -> dict[str, jax.Array]:
@@ -100,41 +119,73 @@ def make_train_step(
     """
 
     keep = ["intermediates"] if optim.l1_activations else []
+    separate = not weighting.literal or weighting.space in EXACT_SPACES
 
-    def run(params, model_state, inputs, dropout_key, head_only):
-        """Logits whose gradient reaches everything, or heads and trunk through separate reads of the head."""
+    def run(params, model_state, inputs, dropout_key) -> Outputs:
         variables = {"params": params, **model_state}
         common = {"rngs": {"dropout": dropout_key}, "mutable": [*model_state, *keep]}
-        if not head_only:
-            logits: Any
+        if not separate:
             logits, changed = model.apply(variables, inputs, train=True, **common)
-            return logits, logits, changed
-        represent, changed = model.apply(variables, inputs, train=True, method="represent", **common)
-        fixed = {**variables, "params": {**params, "head": jax.lax.stop_gradient(params["head"])}}
-        trunk_logits: Any = model.apply(fixed, represent, train=True, method="read_out")
-        head_logits: Any = model.apply(variables, jax.lax.stop_gradient(represent), train=True, method="read_out")
-        return trunk_logits, head_logits, changed
+            return Outputs(logits, logits, changed)
+        if weighting.space == "last":
+            features, changed = model.apply(variables, inputs, train=True, method="features", **common)
+            represent = model.apply(variables, features, method="project")
+        else:
+            features = None
+            represent, changed = model.apply(variables, inputs, train=True, method="represent", **common)
+        if weighting.literal:
+            trunk_logits = head_logits = model.apply(variables, represent, train=True, method="read_out")
+        else:
+            fixed = {**variables, "params": {**params, "head": jax.lax.stop_gradient(params["head"])}}
+            trunk_logits = model.apply(fixed, represent, train=True, method="read_out")
+            head_logits = model.apply(variables, jax.lax.stop_gradient(represent), train=True, method="read_out")
+        return Outputs(trunk_logits, head_logits, changed, represent, features)
 
     def train_step(state: TrainState, batch: PyTree, arrays: PyTree = None) -> TrainState:
         if fetch is not None:
             batch = fetch(arrays, batch["rows"])
-        dropout_key, augment_key = jax.random.split(jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step))
+        step_key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
+        dropout_key, augment_key = jax.random.split(step_key)
         inputs = {k: v for k, v in batch.items() if k not in NOT_INPUTS}
         inputs = augment(inputs, augmentation, augment_key, model.specs)
         # Base-resolution targets are turned and shifted with the sequence, and are no inputs.
         profiles = {k: inputs.pop(k) for k in list(inputs) if k.startswith(PROFILE)}
 
+        def per_task_losses(logits):
+            """Numerator, denominator and quotient of the task losses, over the whole batch whatever the devices."""
+            total, measured = losses.sums(logits, batch["targets"], batch.get("weight"), profiles)
+            return total, measured, total / jnp.where(measured > 0, measured, 1.0)
+
+        def above_floor(per_task, measured):
+            floor = losses.floor(batch["targets"], measured, batch.get("weight"))
+            return jax.lax.stop_gradient(per_task) - floor
+
+        def losses_of_trunk(shared):
+            """Task losses of the weights that tasks share, the heads and the dropout being those of this step."""
+            params = {**state.params, **shared}
+            return per_task_losses(run(params, state.model_state, inputs, dropout_key).trunk)[2]
+
+        def products(outputs):
+            """The Gram matrix that the method asks for."""
+            if weighting.space in EXACT_SPACES:
+                loss = lambda logits: per_task_losses(logits)[2].sum()  # noqa: E731
+                return exact_products(model, state.params, outputs.representation, outputs.features, loss)
+            shared = {k: v for k, v in state.params.items() if k != "head"}
+            return parameter_products(weighting.space, losses_of_trunk, shared, weigh_key, weighting.probes)
+
+        weigh_key = jax.random.fold_in(step_key, 2) if weighting.draws or weighting.space == "sketch" else None
+
         def objective(params):
-            trunk, heads, changed = run(params, state.model_state, inputs, dropout_key, not weighting.literal)
-            total, measured = losses.sums(trunk, batch["targets"], batch.get("weight"), profiles)
-            per_task = total / jnp.where(measured > 0, measured, 1.0)
-            # A method sees losses and counts of the whole batch, whatever the number of devices.
-            aux = Aux(measured, state.step)
-            weights, new_weighting = weighting.apply(state.weighting, jax.lax.stop_gradient(per_task), aux)
+            outputs = run(params, state.model_state, inputs, dropout_key)
+            changed = outputs.changed
+            total, measured, per_task = per_task_losses(outputs.trunk)
+            gram = (lambda: products(outputs)) if weighting.space else None
+            aux = Aux(measured, state.step, weigh_key, gram)
+            before = above_floor(per_task, measured)
+            weights, new_weighting = weighting.apply(state.weighting, before, aux)
             value = (weights * per_task).mean()
             if not weighting.literal:
-                own, _ = losses.sums(heads, batch["targets"], batch.get("weight"), profiles)
-                value = value + (own / jnp.where(measured > 0, measured, 1.0)).mean()
+                value = value + per_task_losses(outputs.heads)[2].mean()
             if optim.l1 or optim.l2:
                 kernels = [x for p, x in jax.tree_util.tree_leaves_with_path(params) if is_kernel(p, x)]
                 if optim.l1:
@@ -145,10 +196,10 @@ def make_train_step(
                 changed = dict(changed)
                 hidden = changed.pop("intermediates")["hidden"][0].astype(jnp.float32)
                 value = value + optim.l1_activations * jnp.abs(hidden).sum() / hidden.shape[0]
-            return value, (total, measured, weights, new_weighting, changed)
+            return value, (total, measured, before, weights, new_weighting, changed)
 
         (value, aux), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
-        total, measured, weights, new_weighting, changed = aux
+        total, measured, before, weights, new_weighting, changed = aux
         norm = optax.tree.norm(grads)
 
         def update(state, grads, changed, new_weighting):
@@ -180,7 +231,19 @@ def make_train_step(
         healthy = jnp.isfinite(value) & jnp.isfinite(norm) & (state.bad_step < 0)
         # A branch works in the donated buffers; choosing between old and new states needs room for both, and took
         # four times as long for the 53 million weights of DeepSEA on a CPU.
-        return jax.lax.cond(healthy, update, freeze, state, grads, changed, new_weighting)
+        old_model_state = state.model_state
+        state = jax.lax.cond(healthy, update, freeze, state, grads, changed, new_weighting)
+        if weighting.observe is None:
+            return state
+        # The same batch, dropout and statistics read with the weights after the step. Outside of the branches: a convolution
+        # inside one is slow on a CPU.
+        logits = run(state.params, old_model_state, inputs, dropout_key).trunk
+        after = above_floor(per_task_losses(logits)[2], measured)
+        seen = weighting.observe(state.weighting, before, after, Aux(measured, state.step - 1, weigh_key))
+        keep_new = healthy & jnp.isfinite(after).all()
+        return state.replace(
+            weighting=jax.tree.map(lambda new, old: jnp.where(keep_new, new, old), seen, state.weighting)
+        )
 
     return train_step
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,14 @@ from dragon_jax.training import motif_start
 from dragon_jax.training.balance import balanced_share, make_order
 from dragon_jax.training.checkpoints import Checkpoints, nest, restore
 from dragon_jax.training.devices import Devices
+from dragon_jax.training.diagnosis import (
+    Diagnosis,
+    conflict,
+    effective_number,
+    first_batches,
+    head_cosines,
+    write_affinity,
+)
 from dragon_jax.training.early import EarlyStop
 from dragon_jax.training.logs import MetricsLog, Progress
 from dragon_jax.training.losses import TaskLosses, TaskStatistics, head_bias, logit_shift, plain_loss
@@ -34,6 +43,7 @@ from dragon_jax.training.profile_losses import ProfileLosses, losses_for
 from dragon_jax.training.profile_scores import ProfileScores
 from dragon_jax.training.step import TrainState, evaluation_variables, init_state, make_train_step, zero_sums
 from dragon_jax.training.weighting import make_weighting
+from dragon_jax.training.weighting.facts import check_weighting, task_facts
 
 SYNC_EVERY = 20  # steps between looks at the device: often enough for the bar and for non-finite losses
 
@@ -118,8 +128,10 @@ class Trainer:
                 f"found {spec.train.monitor!r}"
             )
         self.losses: TaskLosses = losses_for(model.config, train.tasks, stats, spec.loss)
-        self.weighting = make_weighting(spec.weighting, self.names)
         self.order = make_order(train, spec.train, spec.seed)
+        facts = task_facts(train.tasks, stats, self.losses, self.order.steps_per_epoch)
+        check_weighting(spec.weighting, model, train.tasks)
+        self.weighting = make_weighting(spec.weighting, facts)
         self.total = spec.train.steps or max(1, round(spec.train.epochs * self.order.n / spec.train.batch_size))
         self.eval_every = min(spec.train.eval_every or self.order.steps_per_epoch, self.total)
         self.longest = self.total  # steps of a run that nothing ends early
@@ -129,6 +141,9 @@ class Trainer:
         self.scores = None
         if isinstance(model, ProfileModel) and isinstance(self.losses, ProfileLosses):
             self.scores = ProfileScores(model, self.losses, self.devices)
+        self._diagnosis = None
+        if spec.weighting.diagnose and len(self.names) > 1 and isinstance(model, StrandModel):
+            self._diagnosis = Diagnosis(model, self.losses, self.devices)
         self.early = EarlyStop.of(spec.train)
         self.shift = logit_shift(train.tasks, stats, self.losses, balanced_share(train.tasks, spec.train))
         self._bias = head_bias(train.tasks, stats, self.losses)
@@ -287,6 +302,12 @@ class Trainer:
         row = {**at, "split": "train", "loss": mean(per_task)}
         row["grad_norm"] = float(sums["grad_norm"]) / max(steps, 1)
         weights = sums["weights"] / max(steps, 1)
+        if len(self.names) > 1:
+            row["effective_tasks"] = effective_number(weights)
+        if self._diagnosis is not None:
+            cosines = self._diagnosis(self._evaluated(state), self._fixed_batches())
+            row["conflict"] = conflict(cosines)
+            write_affinity(self.folder / "affinity.tsv", self.names, cosines, step)
         row["per_task"] = {
             n: {"loss": float(a), "weight": float(w)} for n, a, w in zip(self.names, per_task, weights, strict=True)
         }
@@ -303,6 +324,10 @@ class Trainer:
         )
         bar.restart_clock()
         return state.replace(sums=self.devices.copy(zero_sums(len(self.names))))
+
+    @functools.cache  # noqa: B019  a trainer lives as long as its run
+    def _fixed_batches(self) -> list[dict[str, np.ndarray]]:
+        return first_batches(self._source, self.order, self.spec.weighting.diagnose)
 
     def _labels(self) -> dict[str, str]:
         """What every line of `metrics.jsonl` says besides step and epoch."""
@@ -361,6 +386,9 @@ class Trainer:
         best = self.early.best_step
         leaves = self.checkpoints.load(best)
         variables = best_variables(leaves, self.spec.optim.ema > 0)
+        if len(self.names) > 2 and isinstance(self.model, StrandModel):
+            heads = head_cosines(variables["params"]["head"]["kernel"])
+            write_affinity(self.folder / "head_affinity.tsv", self.names, heads, best)
         value = math.nan if self.early.best_value is None else self.early.best_value
         seconds = {
             "to_first_step": self._clock.get("first_step", math.nan),

@@ -14,13 +14,13 @@ from dragon_jax.sections import AugmentConfig, OptimConfig, TrainConfig, Weighti
 from dragon_jax.training.augment import augment, mutate, shift_rows
 from dragon_jax.training.early import EarlyStop
 from dragon_jax.training.optimizers import OPTIMIZERS, make_optimizer, make_schedule
-from dragon_jax.training.weighting import Aux, make_weighting
+from dragon_jax.training.weighting import Aux, make_weighting, plain_facts
 
 NAMES = ["a", "b", "c"]
 
 
 def weights_of(config, measured=(4.0, 4.0, 4.0), losses=(1.0, 2.0, 3.0)):
-    method = make_weighting(config, NAMES)
+    method = make_weighting(config, plain_facts(NAMES))
     aux = Aux(jnp.array(measured), jnp.int32(0))
     weights, _ = jax.jit(method.apply)(method.init(3), jnp.array(losses), aux)
     return np.asarray(weights)
@@ -35,9 +35,9 @@ def test_static_weights_keep_their_ratio_and_sum_to_the_number_of_tasks():
     weights = weights_of(WeightingConfig(name="static", weights={"a": 3.0, "b": 1.0}))
     np.testing.assert_allclose(weights, np.array([3, 1, 1]) * 3 / 5, rtol=1e-6)
     with pytest.raises(InputError, match="no task called bb; did you mean b"):
-        make_weighting(WeightingConfig(name="static", weights={"bb": 1.0}), NAMES)
+        make_weighting(WeightingConfig(name="static", weights={"bb": 1.0}), plain_facts(NAMES))
     with pytest.raises(InputError, match="at least one weight above 0"):
-        make_weighting(WeightingConfig(name="static", weights=dict.fromkeys(NAMES, 0.0)), NAMES)
+        make_weighting(WeightingConfig(name="static", weights=dict.fromkeys(NAMES, 0.0)), plain_facts(NAMES))
 
 
 def batch(n=400, length=30, seed=0):

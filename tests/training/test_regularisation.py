@@ -17,7 +17,7 @@ from dragon_jax.training.losses import make_losses, task_statistics
 from dragon_jax.training.optimizers import hold_norms, make_optimizer
 from dragon_jax.training.step import init_state, make_train_step
 from dragon_jax.training.trainer import Stopped, Trainer, TrainSpec
-from dragon_jax.training.weighting import make_weighting
+from dragon_jax.training.weighting import make_weighting, plain_facts
 from tests.runs.helpers import environment
 
 TASKS = (Task("a"), Task("b"))
@@ -41,7 +41,7 @@ def stepped(trunk_only=False, dropout=0.0, **fields):
     optim = OptimConfig(**{**PLAIN, **fields})
     tx = make_optimizer(optim, 10)
     network = make_model(model_config(model), len(TASKS))
-    method = make_weighting(weighting, ["a", "b"])
+    method = make_weighting(weighting, plain_facts(["a", "b"]))
     bias = np.zeros(2, np.float32)
     state = init_state(network, {"codes": train.codes[:1]}, bias, tx, method, 0, optim.ema > 0)
     step = jax.jit(make_train_step(network, losses, method, tx, optim, AugmentConfig()))
@@ -124,7 +124,7 @@ def test_without_them_the_compiled_step_is_the_same_program():
         train = data()
         losses = make_losses(TASKS, task_statistics(train.targets, TASKS), LossConfig())
         optim = OptimConfig(**{**PLAIN, **fields})
-        tx, method = make_optimizer(optim, 10), make_weighting(WeightingConfig(), ["a", "b"])
+        tx, method = make_optimizer(optim, 10), make_weighting(WeightingConfig(), plain_facts(["a", "b"]))
         network = make_model(model_config(DENSE), len(TASKS))
         state = init_state(network, {"codes": train.codes[:1]}, np.zeros(2, np.float32), tx, method, 0, False)
         step = make_train_step(network, losses, method, tx, optim, AugmentConfig())

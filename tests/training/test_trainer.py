@@ -16,7 +16,7 @@ from dragon_jax.training.losses import head_bias, make_losses, task_statistics
 from dragon_jax.training.optimizers import make_optimizer
 from dragon_jax.training.step import init_state, make_train_step
 from dragon_jax.training.trainer import Trainer, TrainSpec
-from dragon_jax.training.weighting import make_weighting
+from dragon_jax.training.weighting import make_weighting, plain_facts
 from tests.runs.helpers import environment
 
 TASKS = (Task("bound"), Task("strength", "real"), Task("reads", "count"))
@@ -128,7 +128,7 @@ def step_from(weighting, weights_fn=None):
     optim = OptimConfig(name="sgd", learning_rate=1.0, momentum=0.0, nesterov=False)
     tx = make_optimizer(optim, 10)
     model = make_model(model_config({"name": "convnet", "filters": (4,), "widths": (6,), "pool_width": 0}), len(TASKS))
-    method = make_weighting(weighting, [t.name for t in TASKS])
+    method = make_weighting(weighting, plain_facts([t.name for t in TASKS]))
     batch = {"codes": train.codes, "targets": train.targets}
     state = init_state(model, {"codes": train.codes[:1]}, head_bias(TASKS, stats, losses), tx, method, 0, False)
     step = jax.jit(make_train_step(model, losses, method, tx, optim, AugmentConfig()))
@@ -169,7 +169,7 @@ def test_a_non_finite_step_freezes_the_last_good_state():
     optim = OptimConfig()
     tx = make_optimizer(optim, 10)
     model = make_model(model_config({"name": "dense", "widths": (4,)}), len(TASKS))
-    method = make_weighting(WeightingConfig(), [t.name for t in TASKS])
+    method = make_weighting(WeightingConfig(), plain_facts([t.name for t in TASKS]))
     state = init_state(model, {"codes": train.codes[:1]}, head_bias(TASKS, stats, losses), tx, method, 0, False)
     step = jax.jit(make_train_step(model, losses, method, tx, optim, AugmentConfig()))
     good = {"codes": train.codes, "targets": train.targets}
