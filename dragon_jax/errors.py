@@ -57,7 +57,9 @@ def nearest(name: str, known: Sequence[str]) -> str:
     """
     leaves = {k.rpartition(".")[2]: k for k in known}
     section = name.rpartition(".")[0]
-    leaves |= {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == section}  # several sections share a name
+    leaves |= {
+        k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == section
+    }  # several sections share a name
     leaf = name.rpartition(".")[2]
     initials = {"".join(p[0] for p in k.split("_") if p): k for k in leaves if "_" in k}
     found = [initials[leaf]] if leaf in initials else difflib.get_close_matches(leaf, list(leaves), n=1, cutoff=0.6)

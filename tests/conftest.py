@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gzip
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,10 @@ from pathlib import Path
 import jax
 import pytest
 from absl import flags
+
+# Names of parametrised tests hold what they are given. Compressed bytes must not hold the time, or processes that share the
+# tests collect different ones.
+gzip.compress = functools.partial(gzip.compress, mtime=0)
 
 flags.FLAGS.mark_as_parsed()  # Grain's workers read absl flags, which pytest does not parse
 jax.config.update("jax_numpy_rank_promotion", "raise")  # no silent (B,) - (B, 1)
